@@ -1,0 +1,27 @@
+"""Shape annotations that cost nothing where jaxtyping is absent (Colab, a student's laptop).
+
+Signatures say ``Float[Tensor, "B T d_k"]``. Type checkers and the test run read that through jaxtyping, which then
+also enforces it at every call; without jaxtyping the annotation is simply the array type.
+"""
+
+from typing import TYPE_CHECKING
+
+from numpy import ndarray as Array
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Inexact, Int
+else:
+    try:
+        from jaxtyping import Bool, Float, Inexact, Int
+    except ImportError:
+
+        class _Plain:
+            """``Float[Tensor, "B T"]`` is ``Tensor``."""
+
+            def __class_getitem__(cls, item):
+                return item[0]
+
+        Bool = Float = Inexact = Int = _Plain
+
+__all__ = ["Array", "Bool", "Float", "Inexact", "Int", "Tensor"]
