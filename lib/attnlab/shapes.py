@@ -4,10 +4,13 @@ Signatures say ``Float[Tensor, "B T d_k"]``. Type checkers and the test run read
 also enforces it at every call; without jaxtyping the annotation is simply the array type.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from numpy import ndarray as Array
+from numpy import ndarray
 from torch import Tensor
+
+Array = ndarray
+AnyArray = TypeVar("AnyArray", Array, Tensor)  # a NumPy array or a tensor; the answer is of the same kind
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Inexact, Int
@@ -24,4 +27,4 @@ else:
 
         Bool = Float = Inexact = Int = _Plain
 
-__all__ = ["Array", "Bool", "Float", "Inexact", "Int", "Tensor"]
+__all__ = ["AnyArray", "Array", "Bool", "Float", "Inexact", "Int", "Tensor"]
