@@ -68,20 +68,20 @@ def masked_softmax(
 
         weights_i = mask_i exp(x_i) / Σ_j mask_j exp(x_j)    (0 where the sum is empty)
 
-    A forbidden score becomes −∞ *before* the softmax, so the rest sum to one. A row of −∞ alone would give 0/0, in
-    the gradient too: such a row is left open, and its weights are zeroed after the softmax.
+    A forbidden score becomes −∞ *before* the softmax, so the rest sum to one: exp(x + log m) = m exp(x). A row of
+    nothing but −∞ would be 0/0, in the gradient too: such a row is left open, and its weights are zeroed afterwards.
     """
     if mask is None:
         return fused_softmax(scores, axis)
     require_boolean(mask)
-    _require_broadcast(mask, scores)
+    mask = _fit(mask, scores)
     xp = namespace(scores)
-    mask = mask[(None,) * (scores.ndim - mask.ndim)]
     has_key = xp.any(mask, axis, keepdims=True)
-    # −∞ is added rather than filled in: made at the mask's own size, and the gradient passes through untouched.
-    barrier = xp.where(mask | ~has_key, xp.zeros_like(mask, dtype=scores.dtype), -xp.inf)
-    weights = fused_softmax(scores + barrier, axis)
-    return weights if has_key.all() else xp.where(has_key, weights, 0.0)
+    if not has_key.all():
+        return xp.where(has_key, masked_softmax(scores, mask | ~has_key, axis), 0.0)
+    # log mask, at the mask's own size. Added rather than filled in: the gradient passes through an addition for free.
+    barrier = xp.asarray(xp.where(mask, 0.0, -xp.inf), dtype=scores.dtype)
+    return fused_softmax(scores + barrier, axis)
 
 
 def require_boolean(mask: Array | Tensor) -> None:
@@ -93,13 +93,17 @@ def require_boolean(mask: Array | Tensor) -> None:
         )
 
 
-def _require_broadcast(mask, scores):
+def _fit(mask, scores):
+    """The mask with as many axes as the scores; its axes of length 1 are broadcast later."""
+    if mask.shape == scores.shape:
+        return mask
     missing = scores.ndim - mask.ndim
     if missing < 0 or any(m not in (1, n) for m, n in zip(mask.shape, scores.shape[missing:], strict=True)):
         raise ValueError(
             f"expected a mask that broadcasts to the scores, {tuple(scores.shape)}, got {tuple(mask.shape)}: "
             "axes are matched from the right, so is one for the heads or the queries missing, or one too many?"
         )
+    return mask[(None,) * missing]
 
 
 def _queries_and_keys(T, S, like):
