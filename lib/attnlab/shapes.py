@@ -13,10 +13,10 @@ Array = ndarray
 AnyArray = TypeVar("AnyArray", Array, Tensor)  # a NumPy array or a tensor; the answer is of the same kind
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float, Inexact, Int
+    from jaxtyping import Bool, Float, Inexact, Int, Real
 else:
     try:
-        from jaxtyping import Bool, Float, Inexact, Int
+        from jaxtyping import Bool, Float, Inexact, Int, Real
     except ImportError:
 
         class _Plain:
@@ -25,6 +25,6 @@ else:
             def __class_getitem__(cls, item):
                 return item[0]
 
-        Bool = Float = Inexact = Int = _Plain
+        Bool = Float = Inexact = Int = Real = _Plain
 
-__all__ = ["AnyArray", "Array", "Bool", "Float", "Inexact", "Int", "Tensor"]
+__all__ = ["AnyArray", "Array", "Bool", "Float", "Inexact", "Int", "Real", "Tensor"]

@@ -7,10 +7,10 @@ to be −max(x) makes every exponent at most 0: exp cannot overflow, and the sum
 """
 
 from attnlab.arrays import namespace
-from attnlab.shapes import AnyArray, Float
+from attnlab.shapes import AnyArray, Float, Real
 
 
-def softmax(x: Float[AnyArray, "..."], axis: int = -1) -> Float[AnyArray, "..."]:
+def softmax(x: Real[AnyArray, "..."], axis: int = -1) -> Float[AnyArray, "..."]:
     """The weights of ``x`` along ``axis``: each in [0, 1], together 1.
 
         softmax(x)_i = exp(x_i − m) / Σ_j exp(x_j − m),    m = max_j x_j
@@ -23,7 +23,7 @@ def softmax(x: Float[AnyArray, "..."], axis: int = -1) -> Float[AnyArray, "..."]
     return weights / xp.sum(weights, axis, keepdims=True)
 
 
-def log_softmax(x: Float[AnyArray, "..."], axis: int = -1) -> Float[AnyArray, "..."]:
+def log_softmax(x: Real[AnyArray, "..."], axis: int = -1) -> Float[AnyArray, "..."]:
     """The logarithm of the softmax, without ever taking the logarithm of a weight that was rounded to 0.
 
     log softmax(x)_i = (x_i − m) − log Σ_j exp(x_j − m)
@@ -33,7 +33,7 @@ def log_softmax(x: Float[AnyArray, "..."], axis: int = -1) -> Float[AnyArray, ".
     return x - xp.log(xp.sum(xp.exp(x), axis, keepdims=True))
 
 
-def softmax_temperature(x: Float[AnyArray, "..."], tau: float, axis: int = -1) -> Float[AnyArray, "..."]:
+def softmax_temperature(x: Real[AnyArray, "..."], tau: float, axis: int = -1) -> Float[AnyArray, "..."]:
     """Softmax of x / τ: τ < 1 sharpens towards the maximum, τ > 1 flattens towards equal weights.
 
     Reference: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015, equation 1.

@@ -1,0 +1,100 @@
+"""Which misconception gives the very output that the student's function gave?
+
+The misconceptions of the exercise go through the same checks, on the same inputs. One that gives the student's own
+output at every call, right or wrong, is the explanation. Where several do, inputs are drawn that separate them.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from autograder.exercise import Exercise, Misconception
+from autograder.expect import as_numpy
+from autograder.laws import generator, run_check
+from autograder.student import Backend, Call, Here, Student, StudentError
+
+Calls = dict[str, list[Call]]
+SAME = 1e-5  # two ways to write the same mistake differ by rounding
+
+
+def diagnose(
+    exercise: Exercise, calls: Calls, failed: list[str], backend: Backend, seed: int
+) -> Misconception | None:
+    """The misconception behind these calls, or None where none explains them all."""
+    if _explains(_calls_of(exercise, None, seed), calls, list(calls)):
+        return None  # the student's outputs are the reference's: what failed is nothing a misconception is about
+    for laws in (list(calls), failed[:1]):
+        fitting = [m for m in exercise.misconceptions if _explains(_calls_of(exercise, m, seed), calls, laws)]
+        if len(fitting) > 1:
+            fitting = _separate(exercise, fitting, backend, seed)
+        if fitting:
+            return fitting[0]
+    return None
+
+
+@lru_cache(maxsize=4096)
+def _calls_of(exercise: Exercise, misconception: Misconception | None, seed: int) -> Calls:
+    """What a misconception (or, for None, the reference) does in every check. The same for a whole class."""
+    function = misconception.function if misconception else exercise.reference
+    backend = Here.ours(exercise, function)
+    return {check.name: run_check(check, exercise, backend, seed)[1] for check in exercise.checks}
+
+
+def _explains(theirs: Calls, students: Calls, laws: list[str]) -> bool:
+    return all(
+        len(theirs[law]) == len(students[law]) and all(map(_same_outcome, theirs[law], students[law])) for law in laws
+    )
+
+
+def _separate(
+    exercise: Exercise, fitting: list[Misconception], backend: Backend, seed: int
+) -> list[Misconception]:
+    """Draw inputs until the misconceptions disagree, ask the student there, and keep those who agree with it."""
+    for args, kwargs in exercise.samples(generator(seed, exercise, "separate")):
+        outcomes = [_ask(Here.ours(exercise, m.function), exercise, args, kwargs) for m in fitting]
+        if all(_same_outcome(outcomes[0], other) for other in outcomes[1:]):
+            continue
+        answer = _ask(backend, exercise, args, kwargs)
+        fitting = [m for m, outcome in zip(fitting, outcomes, strict=True) if _same_outcome(outcome, answer)]
+        if len(fitting) < 2:
+            break
+    return fitting
+
+
+def _ask(backend: Backend, exercise: Exercise, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    student = Student(backend)
+    try:
+        getattr(student, exercise.name)(*args, **kwargs)
+    except StudentError:
+        pass  # the call records it
+    return student.calls[-1]
+
+
+def _same_outcome(a: Call, b: Call) -> bool:
+    """The same answer (or the same exception), and the arguments left in the same state."""
+    if a.error or b.error:
+        return bool(a.error and b.error and (a.error.kind, a.error.raised) == (b.error.kind, b.error.raised))
+    return same(a.value, b.value) and same(a.after, b.after)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal within rounding, in value and in structure; NaN equals NaN."""
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    first, second = as_numpy(a), as_numpy(b)
+    if first is None and second is None:
+        return bool(type(a) is type(b) and a == b) if not isinstance(a, int | float) else _close(a, b)
+    if first is None or second is None:
+        return _close(a, b) if isinstance(a, int | float) or isinstance(b, int | float) else False
+    return _close(first, second)
+
+
+def _close(a: Any, b: Any) -> bool:
+    x, y = np.asarray(a), np.asarray(b)
+    if x.shape != y.shape or x.dtype.kind not in "fiub" or y.dtype.kind not in "fiub":
+        return False
+    with np.errstate(all="ignore"):
+        return bool(np.allclose(x.astype(np.float64), y.astype(np.float64), rtol=SAME, atol=SAME, equal_nan=True))

@@ -1,0 +1,96 @@
+"""How a check says what it expected.
+
+Every failure carries what came, what was expected, the first place where they differ, and one likely cause put as a
+question. Shapes are compared before values, so nothing is broadcast into agreement.
+"""
+
+from typing import Any
+
+import numpy as np
+
+TOLERANCE = {"float16": 4e-3, "bfloat16": 2e-2, "float32": 2e-5, "float64": 1e-9}
+
+
+class CheckFailure(AssertionError):
+    """A law that does not hold. ``got``, ``want`` and ``index`` are there for the picture."""
+
+    def __init__(self, what: str, cause: str = "", got: Any = None, want: Any = None, index: tuple[int, ...] = ()):
+        super().__init__(f"{what} {cause}".strip())
+        self.what = what
+        self.cause = cause
+        self.got = got
+        self.want = want
+        self.index = index
+
+
+def as_numpy(value: Any) -> np.ndarray | None:
+    """An array or tensor as NumPy sees it, without copying; None for anything else."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        value = value.float() if str(value.dtype) == "torch.bfloat16" else value
+        return value.numpy()
+    return np.asarray(value) if isinstance(value, np.ndarray | np.generic) else None
+
+
+def named(value: Any) -> str:
+    """What a value is, in a few words: ``None``, ``a list``, ``an array of shape (3, 5)``."""
+    array = as_numpy(value)
+    if array is not None:
+        return f"{'a tensor' if hasattr(value, 'detach') else 'an array'} of shape {array.shape}"
+    if value is None:
+        return "None"
+    name = type(value).__name__
+    return f"{'an' if name[:1] in 'aeiou' else 'a'} {name}"
+
+
+def number(value: Any) -> str:
+    """A number as a reader wants it: four significant digits, no trailing noise."""
+    return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
+
+
+def is_array(got: Any, shape: tuple[int, ...], cause: str = "") -> np.ndarray:
+    """``got`` is an array of numbers of this shape. Returned as NumPy sees it."""
+    array = as_numpy(got)
+    if array is None and isinstance(got, int | float) and not isinstance(got, bool) and shape == ():
+        array = np.asarray(got)
+    if array is None:
+        hint = {
+            "NoneType": "Is a `return` missing?",
+            "list": "Return an array: NumPy's functions give one.",
+            "tuple": "Return one array, without a comma behind it.",
+        }.get(type(got).__name__, "")
+        raise CheckFailure(f"Your function returned {named(got)}; an array of shape {shape} was expected.", hint)
+    if array.dtype.kind not in "fiub":
+        raise CheckFailure(f"Your array holds {array.dtype}; numbers were expected.")
+    if array.shape != shape:
+        raise CheckFailure(f"Your result has shape {array.shape}; expected is {shape}.", cause)
+    return array
+
+
+def close(got: Any, want: Any, cause: str = "", tolerance: float | None = None) -> None:
+    """``got`` has the shape of ``want`` and, within rounding, its values.
+
+    The tolerance follows the coarser of the two number formats; an answer computed more exactly than the
+    reference always passes.
+    """
+    wanted = as_numpy(want)
+    expected = np.asarray(want) if wanted is None else wanted
+    array = is_array(got, expected.shape, cause)
+    if tolerance is None:
+        tolerance = max(TOLERANCE.get(str(a.dtype), 1e-9) for a in (array, expected))
+    if (array.dtype.kind == "b") != (expected.dtype.kind == "b"):
+        raise CheckFailure(f"Your array holds {array.dtype}; expected is {expected.dtype}.", cause, array, expected)
+    a, b = array.astype(np.float64), expected.astype(np.float64)
+    with np.errstate(all="ignore"):
+        wrong = ~np.isclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True)
+    if wrong.any():
+        index = tuple(int(i) for i in np.argwhere(wrong)[0])
+        at = f"At [{', '.join(map(str, index))}] your" if index else "Your"
+        what = f"{at} result is {number(array[index])}; expected is {number(expected[index])}."
+        raise CheckFailure(what, cause, array, expected, index)
+
+
+def true(condition: Any, what: str, cause: str = "") -> None:
+    """A law that is no comparison of arrays; ``what`` says in a sentence what came and what was expected."""
+    if not condition:
+        raise CheckFailure(what, cause)

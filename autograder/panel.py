@@ -1,0 +1,155 @@
+"""The panel that answers a check: each law, a tick or a cross, the diagnosis in words and a picture.
+
+No scripts and no style sheet, so it looks the same in JupyterLab, Colab, nbgrader's feedback and the book; colours are
+translucent, so it reads on white and on black. ``text`` says the same where HTML is not shown.
+"""
+
+import html
+import numpy as np
+
+from autograder.judge import Verdict
+from autograder.laws import LawResult
+
+GREEN, RED, GREY, BLUE = "#2a9d6f", "#d1495b", "#8a8f98", "#3b82c4"
+MARK = {"pass": ("✓", GREEN, "holds"), "fail": ("✗", RED, "fails"), "todo": ("○", GREY, "not written yet")}
+MARK["untried"] = ("–", GREY, "not tried")
+SIDE = 6  # cells of a picture, at most, in each direction
+
+
+def text(verdict: Verdict) -> str:
+    """The panel in plain text."""
+    lines = [f"{verdict.exercise.name}: {_headline(verdict)}"]
+    for law in verdict.laws:
+        lines.append(f"  {MARK[law.status][0]} {law.check.law} ({_points(law)})")
+        if law.status in ("fail", "untried"):
+            lines += [f"      {part}" for part in _words(law)]
+    if verdict.diagnosis:
+        lines.append(f"  → {verdict.diagnosis.explanation}")
+    return "\n".join(lines)
+
+
+def page(verdict: Verdict) -> str:
+    """The panel in HTML."""
+    colour = GREEN if verdict.passed else GREY if verdict.todo else RED
+    rows = "".join(_row(law) for law in verdict.laws)
+    diagnosis = ""
+    if verdict.diagnosis:
+        diagnosis = (
+            f'<p style="margin:.6em 0 0;padding:.5em .8em;border-left:3px solid {BLUE};background:{BLUE}22">'
+            f"<b>What happened?</b> {inline(verdict.diagnosis.explanation)}</p>"
+        )
+    printed = ""
+    if verdict.printed.strip():
+        printed = (
+            '<details style="margin-top:.6em"><summary>What your code printed during the check</summary>'
+            f"<pre style='margin:.3em 0;white-space:pre-wrap'>{html.escape(verdict.printed[:2000])}</pre></details>"
+        )
+    return (
+        f'<div role="region" aria-label="Check of {html.escape(verdict.exercise.name)}" style="max-width:50em;'
+        f"border:1px solid {colour}88;border-left:5px solid {colour};border-radius:4px;padding:.6em .9em;"
+        'line-height:1.45;font-size:14px">'
+        f"<div><code>{html.escape(verdict.exercise.name)}</code> · <b>{html.escape(_headline(verdict))}</b></div>"
+        f'<ul style="list-style:none;margin:.4em 0 0;padding:0">{rows}</ul>{diagnosis}{printed}</div>'
+    )
+
+
+def inline(words: str) -> str:
+    """Escaped text in which `backticks` mark code."""
+    parts = html.escape(words).split("`")
+    if len(parts) % 2 == 0:
+        return html.escape(words)
+    return "".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts))
+
+
+def _headline(verdict: Verdict) -> str:
+    points = f"{verdict.points:g} of {verdict.exercise.points:g} points"
+    if verdict.passed:
+        return f"all {len(verdict.laws)} laws hold, {points}"
+    if verdict.todo:
+        return "not written yet: put your code where raise NotImplementedError() stands"
+    held = sum(law.status == "pass" for law in verdict.laws)
+    return f"{held} of {len(verdict.laws)} laws hold, {points}"
+
+
+def _points(law: LawResult) -> str:
+    return f"{law.points:g}/{law.check.points:g}"
+
+
+def _words(law: LawResult) -> list[str]:
+    tried = [f"Tried: `{law.tried}`."] if law.tried else []
+    return [*tried, f"{law.what} {law.cause}".strip()]
+
+
+def _row(law: LawResult) -> str:
+    mark, colour, said = MARK[law.status]
+    inner = ""
+    if law.status in ("fail", "untried"):
+        inner = "".join(f'<div style="margin-top:.2em">{inline(part)}</div>' for part in _words(law))
+        inner = f'<div style="margin:.1em 0 .5em 1.6em">{inner}{_picture(law)}</div>'
+    return (
+        f'<li style="margin:.15em 0"><span style="color:{colour};font-weight:bold;display:inline-block;width:1.2em" '
+        f'role="img" aria-label="{said}">{mark}</span> {inline(law.check.law)} '
+        f'<span style="opacity:.65">({_points(law)})</span>{inner}</li>'
+    )
+
+
+def _picture(law: LawResult) -> str:
+    """Theirs beside the expected, around the first difference."""
+    if law.got is None or law.want is None or np.shape(law.got) != np.shape(law.want) or np.size(law.want) < 2:
+        return ""
+    got, want, mark, labels = _window(np.asarray(law.got), np.asarray(law.want), law.index)
+    finite = np.concatenate([a[np.isfinite(a)] for a in (got, want)])
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    tables = "".join(
+        f'<div style="display:inline-block;margin:.4em 1.2em .2em 0;vertical-align:top"><div>{title}</div>'
+        f"{_table(values, low, high, mark, labels)}</div>"
+        for title, values in (("yours", got), ("expected", want))
+    )
+    return f'<div style="overflow-x:auto">{tables}</div>'
+
+
+def _window(
+    got: np.ndarray, want: np.ndarray, index: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray, tuple[int, int], tuple[range, range]]:
+    """The two-dimensional slice, small enough to read, that holds the first difference."""
+    got, want = got.astype(float), want.astype(float)
+    if want.ndim == 1:
+        got, want, index = got[None], want[None], (0, *index)
+    got, want, (row, column) = got[index[:-2]], want[index[:-2]], index[-2:]
+    spans = []
+    for position, length in zip((row, column), want.shape, strict=True):
+        start = max(0, min(position - SIDE // 2, length - SIDE))
+        spans.append(range(start, min(length, start + SIDE)))
+    cut = np.ix_(*spans)
+    return got[cut], want[cut], (row - spans[0].start, column - spans[1].start), (spans[0], spans[1])
+
+
+def _table(
+    values: np.ndarray, low: float, high: float, mark: tuple[int, int], labels: tuple[range, range]
+) -> str:
+    cell = "padding:.15em .45em;text-align:right;font-variant-numeric:tabular-nums;border:2px solid "
+    head = "".join(f'<th scope="col" style="{cell}transparent;font-weight:normal;opacity:.6">{c}</th>' for c in labels[1])
+    rows = f"<tr><td></td>{head}</tr>"
+    for r, line in enumerate(values):
+        rows += f'<tr><th scope="row" style="{cell}transparent;font-weight:normal;opacity:.6">{labels[0][r]}</th>'
+        for c, value in enumerate(line):
+            border = RED if (r, c) == mark else "transparent"
+            rows += f'<td style="{cell}{border};background:{_shade(value, low, high)}">{_short(value)}</td>'
+        rows += "</tr>"
+    return f'<table style="border-collapse:separate;border-spacing:1px;font-size:12px;margin:0">{rows}</table>'
+
+
+def _short(value: float) -> str:
+    if np.isnan(value):
+        return "NaN"
+    if np.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:.3g}".replace("-", "−")
+
+
+def _shade(value: float, low: float, high: float) -> str:
+    if not np.isfinite(value):
+        return f"{RED}55"
+    share = (value - low) / (high - low) if high > low else 0.5
+    return f"rgba(59,130,196,{0.08 + 0.5 * share:.2f})"
+
