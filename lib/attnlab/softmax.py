@@ -33,7 +33,7 @@ def log_softmax(x: Real[AnyArray, "..."], axis: int = -1) -> Float[AnyArray, "..
     return x - xp.log(xp.sum(xp.exp(x), axis, keepdims=True))
 
 
-def softmax_temperature(x: Real[AnyArray, "..."], tau: float, axis: int = -1) -> Float[AnyArray, "..."]:
+def softmax_temperature(x: Real[AnyArray, "..."], tau: float | int, axis: int = -1) -> Float[AnyArray, "..."]:
     """Softmax of x / τ: τ < 1 sharpens towards the maximum, τ > 1 flattens towards equal weights.
 
     Reference: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015, equation 1.
