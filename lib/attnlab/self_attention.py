@@ -1,0 +1,56 @@
+"""Self-attention: one sequence asks, answers and delivers; each row of x is query, key and value at once."""
+
+from collections.abc import Callable
+
+import torch
+
+from attnlab.dot_product import scaled_dot_product_attention
+from attnlab.shapes import Bool, Float, Tensor
+
+
+def project_qkv(
+    x: Float[Tensor, "*batch T d_model"],
+    W_q: Float[Tensor, "d_model d_k"],
+    W_k: Float[Tensor, "d_model d_k"],
+    W_v: Float[Tensor, "d_model d_v"],
+) -> tuple[Float[Tensor, "*batch T d_k"], Float[Tensor, "*batch T d_k"], Float[Tensor, "*batch T d_v"]]:
+    """Three views of the same rows, each by a matrix of its own: q = x W_q, k = x W_k, v = x W_v.
+
+    With W_q = W_k the scores would be symmetric: t could not look at s without s looking back as much.
+    """
+    return x @ W_q, x @ W_k, x @ W_v
+
+
+def self_attention(
+    x: Float[Tensor, "*batch T d_model"],
+    W_q: Float[Tensor, "d_model d_k"],
+    W_k: Float[Tensor, "d_model d_k"],
+    W_v: Float[Tensor, "d_model d_v"],
+    mask: Bool[Tensor, "..."] | None = None,
+) -> Float[Tensor, "*batch T d_v"]:
+    """Each position takes from all positions of its own sequence what its query asks for.
+
+        SelfAttention(x) = Attention(x W_q, x W_k, x W_v)
+
+    Values are averaged, not inputs: W_v decides what a position tells the others. One head of Vaswani et al. 2017.
+    """
+    q, k, v = project_qkv(x, W_q, W_k, W_v)
+    return scaled_dot_product_attention(q, k, v, mask)
+
+
+def permutation_gap(f: Callable[[Tensor], Tensor], x: Float[Tensor, "*batch T d_model"], trials: int = 8) -> float:
+    """How much f knows of the order of its rows: 0 where shuffling the input merely shuffles the output.
+
+        max over permutations π of |f(π x) − π f(x)|
+
+    Self-attention without a mask and without positions gives 0, up to rounding: it sees a set. ``trials`` random
+    permutations are drawn, always the same ones.
+    """
+    T = x.shape[-2]
+    rng = torch.Generator().manual_seed(0)
+    out = f(x)
+    gap = 0.0
+    for _ in range(trials):
+        shuffle = torch.randperm(T, generator=rng).to(x.device)
+        gap = max(gap, (f(x[..., shuffle, :]) - out[..., shuffle, :]).abs().max().item())
+    return gap
