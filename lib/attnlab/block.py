@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from attnlab.shapes import Float, Tensor
@@ -25,10 +24,10 @@ def feed_forward(
 
 
 class FeedForward(nn.Module):
-    """feed_forward with its parameters; dropout after the activation. GPT takes ``activation=F.gelu``."""
+    """feed_forward with its parameters; dropout after the activation. GPT takes ``activation=nn.functional.gelu``."""
 
     def __init__(
-        self, d_model: int, d_ff: int, dropout: float = 0.0, activation: Callable[[Tensor], Tensor] = F.relu
+        self, d_model: int, d_ff: int, dropout: float = 0.0, activation: Callable[[Tensor], Tensor] = nn.functional.relu
     ):
         super().__init__()
         self.W_1 = nn.Linear(d_model, d_ff)

@@ -1,7 +1,6 @@
-"""Normalisation: each position is brought to one scale by itself, without a look at the other positions or the batch."""
+"""Normalisation: each position is brought to one scale, without a look at the others or at the batch."""
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from attnlab.shapes import Float, Tensor
@@ -45,7 +44,7 @@ class LayerNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
-        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+        return nn.functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
 
 
 class RMSNorm(nn.Module):
@@ -57,4 +56,4 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        return nn.functional.rms_norm(x, self.weight.shape, self.weight, self.eps)

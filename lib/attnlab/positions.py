@@ -1,9 +1,9 @@
 """Positions: attention sees a set; these four ways tell it the order.
 
-    sinusoidal   added to x      a fixed wave for each column            (Vaswani et al. 2017)
-    learned      added to x      a trained row for each position         (Gehring et al. 2017)
-    rotary       turns q and k   q·k depends on the distance only        (Su et al. 2021)
-    ALiBi        added to scores a penalty that grows with the distance  (Press et al. 2022)
+sinusoidal   added to x      a fixed wave for each column            (Vaswani et al. 2017)
+learned      added to x      a trained row for each position         (Gehring et al. 2017)
+rotary       turns q and k   q·k depends on the distance only        (Su et al. 2021)
+ALiBi        added to scores a penalty that grows with the distance  (Press et al. 2022)
 """
 
 import torch
@@ -56,6 +56,8 @@ class LearnedPositions(nn.Module):
 class SinusoidalPositions(nn.Module):
     """Adds sinusoidal_positions, computed once; the table is not saved and grows when a longer sequence comes."""
 
+    table: Tensor
+
     def __init__(self, d_model: int, max_length: int = 512):
         super().__init__()
         self.register_buffer("table", sinusoidal_positions(max_length, d_model), persistent=False)
@@ -67,9 +69,7 @@ class SinusoidalPositions(nn.Module):
         return x + self.table[start:end]
 
 
-def rotate(
-    x: Float[Tensor, "*batch T d_k"], positions: Tensor, base: float = 10000.0
-) -> Float[Tensor, "*batch T d_k"]:
+def rotate(x: Float[Tensor, "*batch T d_k"], positions: Tensor, base: float = 10000.0) -> Float[Tensor, "*batch T d_k"]:
     """Turn each pair of neighbouring columns by an angle that grows with the position (RoPE).
 
     (x[2i], x[2i+1])  →  (x[2i] cos a - x[2i+1] sin a,  x[2i] sin a + x[2i+1] cos a),   a = position / base^(2i/d_k)
