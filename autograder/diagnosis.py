@@ -7,15 +7,12 @@ output at every call, right or wrong, is the explanation. Where several do, inpu
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 from autograder.exercise import Exercise, Misconception
-from autograder.expect import as_numpy
+from autograder.expect import same
 from autograder.laws import generator, run_check
 from autograder.student import Backend, Call, Here, Student, StudentError
 
 Calls = dict[str, list[Call]]
-SAME = 1e-5  # two ways to write the same mistake differ by rounding
 
 
 def diagnose(
@@ -76,25 +73,3 @@ def _same_outcome(a: Call, b: Call) -> bool:
     if a.error or b.error:
         return bool(a.error and b.error and (a.error.kind, a.error.raised) == (b.error.kind, b.error.raised))
     return same(a.value, b.value) and same(a.after, b.after)
-
-
-def same(a: Any, b: Any) -> bool:
-    """Equal within rounding, in value and in structure; NaN equals NaN."""
-    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    first, second = as_numpy(a), as_numpy(b)
-    if first is None and second is None:
-        return bool(type(a) is type(b) and a == b) if not isinstance(a, int | float) else _close(a, b)
-    if first is None or second is None:
-        return _close(a, b) if isinstance(a, int | float) or isinstance(b, int | float) else False
-    return _close(first, second)
-
-
-def _close(a: Any, b: Any) -> bool:
-    x, y = np.asarray(a), np.asarray(b)
-    if x.shape != y.shape or x.dtype.kind not in "fiub" or y.dtype.kind not in "fiub":
-        return False
-    with np.errstate(all="ignore"):
-        return bool(np.allclose(x.astype(np.float64), y.astype(np.float64), rtol=SAME, atol=SAME, equal_nan=True))

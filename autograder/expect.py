@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 TOLERANCE = {"float16": 4e-3, "bfloat16": 2e-2, "float32": 2e-5, "float64": 1e-9}
+SAME = 1e-5  # two ways to write the same mistake differ by rounding
 
 
 class CheckFailure(AssertionError):
@@ -94,3 +95,25 @@ def true(condition: Any, what: str, cause: str = "") -> None:
     """A law that is no comparison of arrays; ``what`` says in a sentence what came and what was expected."""
     if not condition:
         raise CheckFailure(what, cause)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal within rounding, in value and in structure; NaN equals NaN."""
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    first, second = as_numpy(a), as_numpy(b)
+    if first is None and second is None:
+        return bool(type(a) is type(b) and a == b) if not isinstance(a, int | float) else _close(a, b)
+    if first is None or second is None:
+        return _close(a, b) if isinstance(a, int | float) or isinstance(b, int | float) else False
+    return _close(first, second)
+
+
+def _close(a: Any, b: Any) -> bool:
+    x, y = np.asarray(a), np.asarray(b)
+    if x.shape != y.shape or x.dtype.kind not in "fiub" or y.dtype.kind not in "fiub":
+        return False
+    with np.errstate(all="ignore"):
+        return bool(np.allclose(x.astype(np.float64), y.astype(np.float64), rtol=SAME, atol=SAME, equal_nan=True))

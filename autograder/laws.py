@@ -8,7 +8,7 @@ import numpy as np
 
 from autograder.exercise import Check, Exercise
 from autograder.expect import CheckFailure, named
-from autograder.student import Backend, Call, Student, StudentError
+from autograder.student import Backend, Call, Student, StudentError, parameters_of
 
 Status = Literal["pass", "fail", "todo", "untried"]
 
@@ -38,7 +38,7 @@ def generator(seed: int, exercise: Exercise, purpose: str) -> np.random.Generato
 
 def run_check(check: Check, exercise: Exercise, backend: Backend, seed: int) -> tuple[LawResult, list[Call]]:
     """One law, against one student."""
-    student = Student(backend)
+    student = Student(backend, parameters_of(exercise.reference))
     try:
         check.function(student, generator(seed, exercise, check.name))
         result = LawResult(check, "pass")

@@ -6,6 +6,7 @@ functions of this process (the learner's kernel, our own misconceptions); the sa
 
 import contextlib
 import copy
+import inspect
 import io
 import linecache
 import sys
@@ -50,6 +51,7 @@ class Call:
     name: str
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    parameters: tuple[str, ...] = ()
     after: tuple[Any, ...] = ()
     value: Any = None
     error: StudentError | None = None
@@ -62,7 +64,7 @@ class Call:
             if array is None or array.ndim == 0:
                 shown.append(brief(value))
             else:
-                letter = "xyzuvw"[position] if position < 6 else f"x{position}"
+                letter = self.parameters[position] if position < len(self.parameters) else f"x{position}"
                 shown.append(letter)
                 described.append(f"{letter} = {brief(value)}")
         shown += [f"{key}={brief(value)}" for key, value in self.kwargs.items()]
@@ -83,11 +85,17 @@ def brief(value: Any) -> str:
     return f"{named(value)}, {array.dtype}"
 
 
+def parameters_of(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of a function's arguments."""
+    return tuple(inspect.signature(function).parameters)
+
+
 @dataclass
 class Student:
     """The ``student`` fixture. Every attribute is a function of the student's."""
 
     backend: Backend
+    parameters: tuple[str, ...] = ()  # what the reference calls its arguments, to speak of them
     calls: list[Call] = field(default_factory=list)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -95,7 +103,7 @@ class Student:
             raise AttributeError(name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            record = Call(name, copy.deepcopy(args), copy.deepcopy(kwargs))
+            record = Call(name, copy.deepcopy(args), copy.deepcopy(kwargs), self.parameters)
             self.calls.append(record)
             try:
                 record.value = self.backend.call(name, args, kwargs)

@@ -3,8 +3,8 @@
 import pytest
 
 from autograder import catalogue, panel
-from autograder.diagnosis import same
 from autograder.exercise import Exercise, Misconception
+from autograder.expect import same
 from autograder.judge import judge
 from autograder.laws import generator
 from autograder.student import Here

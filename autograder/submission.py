@@ -1,0 +1,128 @@
+"""A submitted notebook, read without trust: any notebook format from 3 on, with or without nbgrader's metadata."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autograder import catalogue
+from autograder.exercise import Exercise
+
+MAX_BYTES = 100 << 20
+DEFINES = r"(?m)^[ \t]*(?:def|class)[ \t]+{0}\b|^[ \t]*{0}[ \t]*(?::[^=\n]+)?="
+
+
+class SubmissionError(Exception):
+    """A file that cannot be graded. The message says in a sentence what is wrong, where, and how to mend it."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A code cell as the student left it."""
+
+    source: str
+    position: int
+    tags: tuple[str, ...] = ()
+    grade_id: str = ""
+    is_test: bool = False
+
+    @property
+    def runs(self) -> bool:
+        """Whether grading needs it: test cells ask us what we are about to say, demonstrations define nothing."""
+        return not self.is_test and "demo" not in self.tags
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The code of a notebook, and the exercises that it holds an answer or a stub for."""
+
+    path: Path
+    cells: tuple[Cell, ...]
+
+    @property
+    def sources(self) -> list[str]:
+        return [cell.source for cell in self.cells if cell.runs]
+
+    def exercises(self) -> list[Exercise]:
+        """Found by the names that the code defines and by the test cells that are left, in the order of the course.
+
+        Where at least one exercise of a chapter is there, all of that chapter are: a deleted one is graded as missing.
+        """
+        code = "\n".join(self.sources)
+        tested = {cell.grade_id for cell in self.cells if cell.is_test}
+        present = {
+            e.chapter
+            for e in catalogue.all_exercises()
+            if e.name in tested or re.search(DEFINES.format(re.escape(e.name)), code)
+        }
+        return [e for e in catalogue.all_exercises() if e.chapter in present]
+
+
+def read(path: Path) -> Submission:
+    """Read a notebook; ``SubmissionError`` where it is none."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise SubmissionError(f"{path}: larger than {MAX_BYTES >> 20} MiB; clear its outputs and save it again.")
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise SubmissionError(f"{path}: there is no such file.") from None
+    except IsADirectoryError:
+        raise SubmissionError(f"{path}: this is a folder; name the notebook in it.") from None
+    except OSError as error:
+        raise SubmissionError(f"{path}: cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise SubmissionError(f"{path}:{line}: not UTF-8 text; open it in JupyterLab and save it again.") from None
+    return Submission(path, parse(text, path))
+
+
+def parse(text: str, path: Path) -> tuple[Cell, ...]:
+    """The code cells of a notebook's JSON."""
+    try:
+        notebook = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SubmissionError(
+            f"{path}:{error.lineno}: not a notebook, for it is not JSON ({error.msg}); "
+            "open it in JupyterLab and save it again."
+        ) from None
+    except RecursionError:
+        raise SubmissionError(f"{path}: not a notebook, for its JSON is nested without end.") from None
+    raw = _raw_cells(notebook)
+    if raw is None:
+        raise SubmissionError(f"{path}: JSON, but not a notebook: it has no list of cells.")
+    return tuple(_cell(cell, position) for position, cell in enumerate(raw) if _is_code(cell))
+
+
+def _raw_cells(notebook: Any) -> list[Any] | None:
+    if not isinstance(notebook, dict):
+        return None
+    if isinstance(notebook.get("cells"), list):
+        return notebook["cells"]
+    sheets = notebook.get("worksheets")  # notebook format 3
+    if isinstance(sheets, list) and all(isinstance(s, dict) and isinstance(s.get("cells"), list) for s in sheets):
+        return [cell for sheet in sheets for cell in sheet["cells"]]
+    return None
+
+
+def _is_code(cell: Any) -> bool:
+    return isinstance(cell, dict) and cell.get("cell_type") == "code"
+
+
+def _cell(cell: dict[str, Any], position: int) -> Cell:
+    source = cell.get("source", cell.get("input", ""))
+    if isinstance(source, list):
+        source = "".join(part for part in source if isinstance(part, str))
+    metadata = cell.get("metadata") if isinstance(cell.get("metadata"), dict) else {}
+    assert isinstance(metadata, dict)
+    nbgrader = metadata.get("nbgrader") if isinstance(metadata.get("nbgrader"), dict) else {}
+    assert isinstance(nbgrader, dict)
+    tags = metadata.get("tags") if isinstance(metadata.get("tags"), list) else []
+    assert isinstance(tags, list)
+    return Cell(
+        source=str(source).replace("\r\n", "\n"),
+        position=position,
+        tags=tuple(str(tag) for tag in tags),
+        grade_id=str(nbgrader.get("grade_id", "")),
+        is_test=bool(nbgrader.get("grade")) and not nbgrader.get("solution"),
+    )
