@@ -1,0 +1,110 @@
+"""nbgrader through the judge: ``nbgrader autograde`` runs our sandbox and our checks, and keeps everything else.
+
+In ``nbgrader_config.py``:
+
+    from autograder.nbgrader import configure
+
+    c = get_config()
+    configure(c)
+"""
+
+import os
+from typing import Any
+
+from nbconvert.exporters.exporter import ResourcesDict
+from nbformat import v4
+from nbformat.notebooknode import NotebookNode
+from nbgrader.preprocessors import NbGraderPreprocessor
+from nbgrader.utils import is_grade, is_solution
+from traitlets import Integer
+
+from autograder import catalogue, panel
+from autograder.exercise import Exercise
+from autograder.grading import grade
+from autograder.judge import VISIBLE_SEED, Verdict
+from autograder.submission import Cell
+
+JUDGE = "autograder.nbgrader.Judge"
+
+
+class Judge(NbGraderPreprocessor):
+    """Stands where nbgrader's Execute stands. Writes each verdict into its test cell: the panel, then the points.
+
+    nbgrader's SaveAutoGrades reads the points from there, so gradebook, formgrader, feedback and exporters are its own.
+    """
+
+    seed = Integer(
+        VISIBLE_SEED,
+        help="The inputs of the checks are drawn from this seed. Keep one of your own: "
+        "then an answer that has learned the visible inputs by heart earns nothing.",
+    ).tag(config=True)
+
+    def preprocess(self, nb: NotebookNode, resources: ResourcesDict) -> tuple[NotebookNode, ResourcesDict]:
+        code = [(index, cell) for index, cell in enumerate(nb.cells) if cell.cell_type == "code"]
+        running = [(index, cell) for index, cell in code if _read(index, cell).runs]
+        tests = {cell.metadata.nbgrader.grade_id: cell for _, cell in code if is_grade(cell) and not is_solution(cell)}
+        exercises = [e for name in tests if (e := catalogue.by_name().get(name))]
+        grading = grade([_read(index, cell).source for index, cell in running], exercises, self.seed)
+        for (_, cell), came in zip(running, grading.cells, strict=False):
+            cell.outputs = _outputs(came)
+        for verdict in grading.verdicts:
+            _write(tests[verdict.exercise.name], verdict)
+        for name in tests.keys() - {verdict.exercise.name for verdict in grading.verdicts}:
+            self.log.warning("No exercise of the course is called %s: its cell earns nothing", name)
+            tests[name].outputs = [v4.new_output("stream", text=f"No exercise is called {name}.\n"), _points(0.0)]
+        return nb, resources
+
+
+def _read(index: int, cell: NotebookNode) -> Cell:
+    return Cell(
+        source=cell.source,
+        position=index,
+        tags=tuple(cell.metadata.get("tags", ())),
+        is_test=is_grade(cell) and not is_solution(cell),
+    )
+
+
+def _outputs(came: dict[str, Any]) -> list[NotebookNode]:
+    """What a cell printed and drew. Text and pictures only: HTML of a student's could run in the instructor's page."""
+    outputs = [v4.new_output("stream", name="stdout", text=came["text"])] if came["text"] else []
+    outputs += [v4.new_output("display_data", data=data) for data in came["outputs"] if data]
+    if came["failure"] and not came["text"]:
+        outputs.append(v4.new_output("stream", name="stdout", text=came["failure"] + "\n"))
+    return outputs
+
+
+def _write(cell: NotebookNode, verdict: Verdict) -> None:
+    shown = {"text/html": panel.page(verdict), "text/plain": panel.text(verdict)}
+    cell.outputs = [v4.new_output("display_data", data=shown), _points(verdict.points)]
+
+
+def _points(points: float) -> NotebookNode:
+    """nbgrader reads the points off the first ``execute_result`` of a test cell, as a plain number."""
+    return v4.new_output("execute_result", data={"text/plain": str(float(points))}, execution_count=None)
+
+
+
+
+def configure(config: Any, seed: int | None = None) -> None:
+    """Set up nbgrader for this course: its folders, the judge in the place of Execute, and submissions that are broken.
+
+    The seed comes from the argument, else from the environment variable ATTNLAB_SEED.
+    """
+    from nbconvert.preprocessors import ClearMetadataPreprocessor
+    from nbgrader import preprocessors as stock
+
+    config.CourseDirectory.source_directory = "solutions"
+    config.CourseDirectory.release_directory = "notebooks"
+    config.Autograde.autograde_preprocessors = [
+        JUDGE,
+        stock.IgnorePattern,
+        ClearMetadataPreprocessor,
+        stock.LimitOutput,
+        stock.SaveAutoGrades,
+        stock.AssignLatePenalties,
+        stock.CheckCellMetadata,
+    ]
+    config.OverwriteCells.add_missing_cells = True
+    secret = seed if seed is not None else os.environ.get("ATTNLAB_SEED")
+    if secret is not None:
+        config.Judge.seed = int(secret)

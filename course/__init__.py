@@ -1,0 +1,1 @@
+"""The `attnlab` command: build the course, check, grade, open it."""

@@ -1,0 +1,246 @@
+"""``attnlab build``: chapters → solutions, executed → notebooks, by nbgrader's own generate step."""
+
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
+
+from course import imports, paths
+from course.paths import derived, shown
+from course.source import BuildError, Chapter, chapters_in, check_misconceptions, solved_notebook
+
+CELL_SECONDS = 300
+Progress = Callable[[str, str], None]
+_one_at_a_time = threading.Lock()
+
+
+@dataclass
+class Built:
+    """What became of a chapter: executed anew, or left as it was."""
+
+    chapter: Chapter
+    changed: bool
+
+
+def select(words: Sequence[str]) -> list[Chapter]:
+    """The chapters that were named, by number, name or file; all of them where none was."""
+    found = chapters_in(paths.CHAPTERS)
+    if not words:
+        return found
+    selected = []
+    for word in words:
+        stem = Path(word).stem
+        matches = [c for c in found if c.name == stem or (stem.isdigit() and c.number == int(stem))]
+        if not matches:
+            names = ", ".join(c.name for c in found)
+            raise BuildError(f"{word}: there is no such chapter; there are {names}")
+        selected += matches
+    return selected
+
+
+def build(chapters: Sequence[Chapter], jobs: int, force: bool, progress: Progress) -> list[Built]:
+    """Build what changed. Nothing is half-written: a notebook is replaced when it is whole."""
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        futures = [pool.submit(_build, chapter, force, progress) for chapter in chapters]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+
+
+def _build(chapter: Chapter, force: bool, progress: Progress) -> Built:
+    solution, release = derived(paths.SOLUTIONS, chapter.name), derived(paths.NOTEBOOKS, chapter.name)
+    fresh = solved_notebook(chapter)
+    digest = digest_of(chapter)
+    if not force and release.exists() and _digest_in(solution) == digest:
+        progress(chapter.name, "up to date")
+        return Built(chapter, False)
+    progress(chapter.name, "trying every wrong answer")
+    with _one_at_a_time:
+        check_misconceptions(chapter)
+    progress(chapter.name, "running")
+    execute(fresh, chapter, progress)
+    progress(chapter.name, "making the student's notebook")
+    released = student_text(fresh, chapter)
+    fresh.metadata["attnlab"] = {"digest": digest}
+    write(solution, to_text(fresh))
+    write(release, released)
+    progress(chapter.name, "built")
+    return Built(chapter, True)
+
+
+def check(chapters: Sequence[Chapter], progress: Progress) -> list[str]:
+    """What differs between the derived files and what their sources make, outputs aside: a sentence each."""
+    wrong = []
+    for chapter in chapters:
+        progress(chapter.name, "comparing")
+        fresh = solved_notebook(chapter)
+        expected = {
+            derived(paths.SOLUTIONS, chapter.name): to_text(fresh),
+            derived(paths.NOTEBOOKS, chapter.name): student_text(fresh, chapter),
+        }
+        for path, text in expected.items():
+            if not path.exists():
+                wrong.append(f"{shown(path)}:1: is missing; run: attnlab build")
+                continue
+            there = path.read_text(encoding="utf-8")
+            if path.is_relative_to(paths.SOLUTIONS):
+                there = to_text(without_outputs(nbformat.reads(there, as_version=4)))
+            if difference := first_difference(there, text):
+                line, found, made = difference
+                wrong.append(
+                    f"{shown(path)}:{line}: has {found!r} where its source makes {made!r}; "
+                    f"edit {shown(chapter.path)} and run: attnlab build"
+                )
+        progress(chapter.name, "compared")
+    return wrong + [f"{shown(path)}: has no source in chapters/; delete it" for path in orphans()]
+
+
+def orphans() -> list[Path]:
+    """Derived folders whose chapter is gone."""
+    names = {chapter.name for chapter in chapters_in(paths.CHAPTERS)}
+    folders = [path for base in (paths.SOLUTIONS, paths.NOTEBOOKS) if base.exists() for path in base.iterdir()]
+    return sorted(path for path in folders if path.is_dir() and path.name not in names)
+
+
+def first_difference(a: str, b: str) -> tuple[int, str, str] | None:
+    """The first line where two texts differ, and the two lines."""
+    first, second = a.splitlines(), b.splitlines()
+    for line, (x, y) in enumerate(zip(first, second, strict=False), 1):
+        if x != y:
+            return line, x.strip()[:80], y.strip()[:80]
+    if len(first) != len(second):
+        line = min(len(first), len(second)) + 1
+        return line, *("".join(lines[line - 1 : line]).strip()[:80] for lines in (first, second))
+    return None
+
+
+def digest_of(chapter: Chapter) -> str:
+    """Of everything that the notebook's text and outputs depend on, within this repository."""
+    files = [chapter.path, *imports.reached_by(chapter.path), *sorted(Path(__file__).parent.glob("*.py"))]
+    total = hashlib.sha256()
+    for path in files:
+        total.update(path.name.encode() + b"\0" + path.read_bytes().replace(b"\r\n", b"\n") + b"\0")
+    return total.hexdigest()[:16]
+
+
+def _digest_in(path: Path) -> str | None:
+    try:
+        metadata = nbformat.read(path, as_version=4).metadata
+    except (OSError, ValueError):
+        return None
+    return metadata.get("attnlab", {}).get("digest")
+
+
+def execute(notebook: NotebookNode, chapter: Chapter, progress: Progress) -> None:
+    """Run every cell in a fresh kernel. A cell that raises is an error in the source."""
+    total = sum(cell.cell_type == "code" for cell in notebook.cells)
+    done = 0
+
+    def count(cell: NotebookNode, cell_index: int) -> None:
+        nonlocal done
+        if cell.cell_type == "code":
+            done += 1
+            progress(chapter.name, f"running cell {done} of {total}")
+
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(paths.LIBRARY), str(paths.ROOT)]),
+        "PYTHONHASHSEED": "0",
+        "OMP_NUM_THREADS": "1",
+    }
+    with tempfile.TemporaryDirectory(prefix="attnlab-") as folder:
+        client = NotebookClient(notebook, timeout=CELL_SECONDS, kernel_name="python3", on_cell_start=count)
+        client.record_timing = False
+        try:
+            client.execute(cwd=folder, env=environment)
+        except CellExecutionError as error:
+            raise BuildError(f"{shown(chapter.path)}: {error.ename}: {error.evalue}, in the cell\n{error.source}") from None
+        except CellTimeoutError:
+            raise BuildError(f"{shown(chapter.path)}: cell {done} ran longer than {CELL_SECONDS} s") from None
+        except DeadKernelError:
+            raise BuildError(f"{shown(chapter.path)}: the kernel died in cell {done}") from None
+    notebook.metadata.update(nbformat.from_dict(dict(solved_metadata())))
+    for cell in notebook.cells:
+        alternative = cell.metadata.get("mystnb", {}).get("image", {}).get("alt")
+        for output in cell.get("outputs", ()):
+            if output.output_type == "stream" and output.name == "stderr":
+                raise BuildError(f"{shown(chapter.path)}: a cell warns:\n{output.text}\nin the cell\n{cell.source}")
+            if alternative and "image/png" in output.get("data", {}):
+                output.metadata["image/png"] = {"alt": alternative}
+
+
+def solved_metadata() -> dict[str, dict[str, str]]:
+    from course.source import KERNEL
+
+    return KERNEL
+
+
+def without_outputs(notebook: NotebookNode) -> NotebookNode:
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    notebook.metadata.pop("attnlab", None)
+    return notebook
+
+
+def to_text(notebook: NotebookNode) -> str:
+    return nbformat.writes(notebook, version=4).rstrip("\n") + "\n"
+
+
+def student_text(solved: NotebookNode, chapter: Chapter) -> str:
+    """The released notebook, by nbgrader's own generate step in a course of its own."""
+    from nbgrader.apps import NbGraderAPI
+    from nbgrader.coursedir import CourseDirectory
+    from traitlets.config import Config
+
+    with _one_at_a_time, tempfile.TemporaryDirectory(prefix="attnlab-") as folder:
+        root = Path(folder)
+        source = root / "source" / chapter.name / f"{chapter.name}.ipynb"
+        write(source, to_text(solved))
+        config = Config()
+        config.CourseDirectory.root = str(root)
+        config.CourseDirectory.db_url = f"sqlite:///{root / 'gradebook.db'}"
+        config.NbGrader.logfile = None
+        said = Sayings()
+        api = NbGraderAPI(CourseDirectory(config=config), config=config)
+        api.log.addHandler(said)
+        result = api.generate_assignment(chapter.name, force=True, create=True)
+        if not result["success"]:
+            reason = (result.get("error") or result.get("log") or "").strip().splitlines() or ["no reason given"]
+            raise BuildError(f"{shown(chapter.path)}: nbgrader cannot release it: {reason[-1]}")
+        return (root / "release" / chapter.name / f"{chapter.name}.ipynb").read_text(encoding="utf-8").rstrip("\n") + "\n"
+
+
+class Sayings(logging.Handler):
+    """Keeps nbgrader's log lines off the screen."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say nothing."""
+
+
+def write(path: Path, text: str) -> None:
+    """All of it or nothing: into a neighbour first, which then takes the place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    neighbour = path.with_suffix(".partial")
+    neighbour.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(neighbour, path)
+
+
+def remove_orphans() -> list[Path]:
+    gone = orphans()
+    for path in gone:
+        shutil.rmtree(path)
+    return gone
