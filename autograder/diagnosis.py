@@ -4,6 +4,7 @@ The misconceptions of the exercise go through the same checks, on the same input
 output at every call, right or wrong, is the explanation. Where several do, inputs are drawn that separate them.
 """
 
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -15,9 +16,7 @@ from autograder.student import Backend, Call, Here, Student, StudentError
 Calls = dict[str, list[Call]]
 
 
-def diagnose(
-    exercise: Exercise, calls: Calls, failed: list[str], backend: Backend, seed: int
-) -> Misconception | None:
+def diagnose(exercise: Exercise, calls: Calls, failed: list[str], backend: Backend, seed: int) -> Misconception | None:
     """The misconception behind these calls, or None where none explains them all."""
     if _explains(_calls_of(exercise, None, seed), calls, list(calls)):
         return None  # the student's outputs are the reference's: what failed is nothing a misconception is about
@@ -44,9 +43,7 @@ def _explains(theirs: Calls, students: Calls, laws: list[str]) -> bool:
     )
 
 
-def _separate(
-    exercise: Exercise, fitting: list[Misconception], backend: Backend, seed: int
-) -> list[Misconception]:
+def _separate(exercise: Exercise, fitting: list[Misconception], backend: Backend, seed: int) -> list[Misconception]:
     """Draw inputs until the misconceptions disagree, ask the student there, and keep those who agree with it."""
     for args, kwargs in exercise.samples(generator(seed, exercise, "separate")):
         outcomes = [_ask(Here.ours(exercise, m.function), exercise, args, kwargs) for m in fitting]
@@ -61,10 +58,8 @@ def _separate(
 
 def _ask(backend: Backend, exercise: Exercise, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
     student = Student(backend)
-    try:
+    with suppress(StudentError):  # the call records it
         getattr(student, exercise.name)(*args, **kwargs)
-    except StudentError:
-        pass  # the call records it
     return student.calls[-1]
 
 

@@ -138,7 +138,7 @@ class Exercise:
         return function
 
     def inputs(self, function: Callable[[Any], Iterable[Inputs]]) -> Callable[[Any], Iterable[Inputs]]:
-        """Declare how to draw inputs, ``(args, kwargs)`` one after another: they tell apart wrong answers that agree."""
+        """Declare how to draw inputs, ``(args, kwargs)`` each: they tell apart wrong answers that agree elsewhere."""
         self.draw = function
         return function
 

@@ -15,7 +15,7 @@ Status = Literal["pass", "fail", "todo", "untried"]
 
 @dataclass
 class LawResult:
-    """What came of one law. ``what`` and ``cause`` are for the student; ``got``, ``want``, ``index`` for the picture."""
+    """What came of one law: ``what`` and ``cause`` for the student; ``got``, ``want``, ``index`` for the picture."""
 
     check: Check
     status: Status

@@ -19,7 +19,6 @@ from nbgrader.utils import is_grade, is_solution
 from traitlets import Integer
 
 from autograder import catalogue, panel
-from autograder.exercise import Exercise
 from autograder.grading import grade
 from autograder.judge import VISIBLE_SEED, Verdict
 from autograder.submission import Cell
@@ -81,8 +80,6 @@ def _write(cell: NotebookNode, verdict: Verdict) -> None:
 def _points(points: float) -> NotebookNode:
     """nbgrader reads the points off the first ``execute_result`` of a test cell, as a plain number."""
     return v4.new_output("execute_result", data={"text/plain": str(float(points))}, execution_count=None)
-
-
 
 
 def configure(config: Any, seed: int | None = None) -> None:

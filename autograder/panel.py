@@ -5,6 +5,8 @@ translucent, so it reads on white and on black. ``text`` says the same where HTM
 """
 
 import html
+from typing import Any
+
 import numpy as np
 
 from autograder.judge import Verdict
@@ -26,6 +28,22 @@ def text(verdict: Verdict) -> str:
     if verdict.diagnosis:
         lines.append(f"  → {verdict.diagnosis.explanation}")
     return "\n".join(lines)
+
+
+def plain(verdict: Verdict) -> dict[str, Any]:
+    """The panel as plain data, for JSON."""
+    laws = [
+        {"law": law.check.law, "status": law.status, "points": law.points, "of": law.check.points, "said": _words(law)}
+        for law in verdict.laws
+    ]
+    return {
+        "exercise": verdict.exercise.name,
+        "points": verdict.points,
+        "of": verdict.exercise.points,
+        "laws": laws,
+        "misconception": verdict.diagnosis.name if verdict.diagnosis else None,
+        "explanation": verdict.diagnosis.explanation if verdict.diagnosis else None,
+    }
 
 
 def page(verdict: Verdict) -> str:
@@ -124,14 +142,13 @@ def _window(
     return got[cut], want[cut], (row - spans[0].start, column - spans[1].start), (spans[0], spans[1])
 
 
-def _table(
-    values: np.ndarray, low: float, high: float, mark: tuple[int, int], labels: tuple[range, range]
-) -> str:
+def _table(values: np.ndarray, low: float, high: float, mark: tuple[int, int], labels: tuple[range, range]) -> str:
     cell = "padding:.15em .45em;text-align:right;font-variant-numeric:tabular-nums;border:2px solid "
-    head = "".join(f'<th scope="col" style="{cell}transparent;font-weight:normal;opacity:.6">{c}</th>' for c in labels[1])
+    faint = f"{cell}transparent;font-weight:normal;opacity:.6"
+    head = "".join(f'<th scope="col" style="{faint}">{column}</th>' for column in labels[1])
     rows = f"<tr><td></td>{head}</tr>"
     for r, line in enumerate(values):
-        rows += f'<tr><th scope="row" style="{cell}transparent;font-weight:normal;opacity:.6">{labels[0][r]}</th>'
+        rows += f'<tr><th scope="row" style="{faint}">{labels[0][r]}</th>'
         for c, value in enumerate(line):
             border = RED if (r, c) == mark else "transparent"
             rows += f'<td style="{cell}{border};background:{_shade(value, low, high)}">{_short(value)}</td>'
@@ -152,4 +169,3 @@ def _shade(value: float, low: float, high: float) -> str:
         return f"{RED}55"
     share = (value - low) / (high - low) if high > low else 0.5
     return f"rgba(59,130,196,{0.08 + 0.5 * share:.2f})"
-

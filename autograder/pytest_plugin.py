@@ -6,7 +6,7 @@
 Loaded by ``-p autograder.pytest_plugin`` in pyproject.toml; without ``--submission`` it does nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +73,9 @@ def rng(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     """A law that fails is told in the judge's words, not as a traceback through our code."""
-    report: Any = yield  # type: ignore[misc]  # pytest sends the report in
+    report: Any = yield
     exercise = getattr(getattr(item, "function", None), "exercise", None)
     if exercise is None:
         return report

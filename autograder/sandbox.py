@@ -7,8 +7,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 

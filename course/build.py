@@ -1,15 +1,17 @@
 """``attnlab build``: chapters → solutions, executed → notebooks, by nbgrader's own generate step."""
 
 import hashlib
-import logging
 import os
+import re
 import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
+from typing import NoReturn
 
 import nbformat
 from nbclient import NotebookClient
@@ -18,7 +20,7 @@ from nbformat import NotebookNode
 
 from course import imports, paths
 from course.paths import derived, shown
-from course.source import BuildError, Chapter, chapters_in, check_misconceptions, solved_notebook
+from course.source import KERNEL, BuildError, Chapter, chapters_in, check_misconceptions, solved_notebook
 
 CELL_SECONDS = 300
 Progress = Callable[[str, str], None]
@@ -31,6 +33,7 @@ class Built:
 
     chapter: Chapter
     changed: bool
+    kept: Path | None = None  # where a student's work went that stood in the way
 
 
 def select(words: Sequence[str]) -> list[Chapter]:
@@ -77,9 +80,10 @@ def _build(chapter: Chapter, force: bool, progress: Progress) -> Built:
     released = student_text(fresh, chapter)
     fresh.metadata["attnlab"] = {"digest": digest}
     write(solution, to_text(fresh))
+    kept = keep_work(release)
     write(release, released)
     progress(chapter.name, "built")
-    return Built(chapter, True)
+    return Built(chapter, True, kept)
 
 
 def check(chapters: Sequence[Chapter], progress: Progress) -> list[str]:
@@ -119,20 +123,20 @@ def orphans() -> list[Path]:
 def first_difference(a: str, b: str) -> tuple[int, str, str] | None:
     """The first line where two texts differ, and the two lines."""
     first, second = a.splitlines(), b.splitlines()
-    for line, (x, y) in enumerate(zip(first, second, strict=False), 1):
+    for line, (x, y) in enumerate(zip_longest(first, second, fillvalue=""), 1):
         if x != y:
             return line, x.strip()[:80], y.strip()[:80]
-    if len(first) != len(second):
-        line = min(len(first), len(second)) + 1
-        return line, *("".join(lines[line - 1 : line]).strip()[:80] for lines in (first, second))
-    return None
+    return (len(first), "", "") if a != b else None
 
 
 def digest_of(chapter: Chapter) -> str:
     """Of everything that the notebook's text and outputs depend on, within this repository."""
-    files = [chapter.path, *imports.reached_by(chapter.path), *sorted(Path(__file__).parent.glob("*.py"))]
+    declared = {Path(exercise.declared_at.rpartition(":")[0]) for exercise in chapter.exercises}
+    files = {chapter.path, *declared, *sorted(Path(__file__).parent.glob("*.py"))}
+    for path in (chapter.path, *declared):
+        files.update(imports.reached_by(path))
     total = hashlib.sha256()
-    for path in files:
+    for path in sorted(files):
         total.update(path.name.encode() + b"\0" + path.read_bytes().replace(b"\r\n", b"\n") + b"\0")
     return total.hexdigest()[:16]
 
@@ -148,13 +152,15 @@ def _digest_in(path: Path) -> str | None:
 def execute(notebook: NotebookNode, chapter: Chapter, progress: Progress) -> None:
     """Run every cell in a fresh kernel. A cell that raises is an error in the source."""
     total = sum(cell.cell_type == "code" for cell in notebook.cells)
-    done = 0
+    started: list[NotebookNode] = []
 
     def count(cell: NotebookNode, cell_index: int) -> None:
-        nonlocal done
         if cell.cell_type == "code":
-            done += 1
-            progress(chapter.name, f"running cell {done} of {total}")
+            started.append(cell)
+            progress(chapter.name, f"running cell {len(started)} of {total}")
+
+    def fail(sentence: str) -> NoReturn:
+        raise BuildError(f"{shown(chapter.path)}:{line_of(started[-1], chapter) if started else 1}: {sentence}")
 
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(paths.LIBRARY), str(paths.ROOT)]),
@@ -162,30 +168,34 @@ def execute(notebook: NotebookNode, chapter: Chapter, progress: Progress) -> Non
         "OMP_NUM_THREADS": "1",
     }
     with tempfile.TemporaryDirectory(prefix="attnlab-") as folder:
-        client = NotebookClient(notebook, timeout=CELL_SECONDS, kernel_name="python3", on_cell_start=count)
-        client.record_timing = False
+        client = NotebookClient(
+            notebook, timeout=CELL_SECONDS, kernel_name="python3", record_timing=False, on_cell_start=count
+        )
+        client.extra_arguments = ["--log-level=40"]
         try:
             client.execute(cwd=folder, env=environment)
         except CellExecutionError as error:
-            raise BuildError(f"{shown(chapter.path)}: {error.ename}: {error.evalue}, in the cell\n{error.source}") from None
+            fail(f"this cell raised {error.ename}: {error.evalue}")
         except CellTimeoutError:
-            raise BuildError(f"{shown(chapter.path)}: cell {done} ran longer than {CELL_SECONDS} s") from None
+            fail(f"this cell ran longer than {CELL_SECONDS} s")
         except DeadKernelError:
-            raise BuildError(f"{shown(chapter.path)}: the kernel died in cell {done}") from None
-    notebook.metadata.update(nbformat.from_dict(dict(solved_metadata())))
+            fail("the kernel died in this cell")
+    notebook.metadata.update(nbformat.from_dict(KERNEL))
     for cell in notebook.cells:
         alternative = cell.metadata.get("mystnb", {}).get("image", {}).get("alt")
         for output in cell.get("outputs", ()):
             if output.output_type == "stream" and output.name == "stderr":
-                raise BuildError(f"{shown(chapter.path)}: a cell warns:\n{output.text}\nin the cell\n{cell.source}")
+                where = f"{shown(chapter.path)}:{line_of(cell, chapter)}"
+                raise BuildError(f"{where}: this cell warns: {output.text.strip()}")
             if alternative and "image/png" in output.get("data", {}):
                 output.metadata["image/png"] = {"alt": alternative}
 
 
-def solved_metadata() -> dict[str, dict[str, str]]:
-    from course.source import KERNEL
-
-    return KERNEL
+def line_of(cell: NotebookNode, chapter: Chapter) -> int:
+    """Where a cell begins in its source."""
+    first = cell.source.splitlines()[0]
+    lines = chapter.path.read_text(encoding="utf-8").splitlines()
+    return next((number for number, line in enumerate(lines, 1) if line == first), 1)
 
 
 def without_outputs(notebook: NotebookNode) -> NotebookNode:
@@ -206,6 +216,7 @@ def student_text(solved: NotebookNode, chapter: Chapter) -> str:
     from nbgrader.coursedir import CourseDirectory
     from traitlets.config import Config
 
+    paths.put_own_tools_first()
     with _one_at_a_time, tempfile.TemporaryDirectory(prefix="attnlab-") as folder:
         root = Path(folder)
         source = root / "source" / chapter.name / f"{chapter.name}.ipynb"
@@ -214,21 +225,18 @@ def student_text(solved: NotebookNode, chapter: Chapter) -> str:
         config.CourseDirectory.root = str(root)
         config.CourseDirectory.db_url = f"sqlite:///{root / 'gradebook.db'}"
         config.NbGrader.logfile = None
-        said = Sayings()
         api = NbGraderAPI(CourseDirectory(config=config), config=config)
-        api.log.addHandler(said)
         result = api.generate_assignment(chapter.name, force=True, create=True)
         if not result["success"]:
-            reason = (result.get("error") or result.get("log") or "").strip().splitlines() or ["no reason given"]
-            raise BuildError(f"{shown(chapter.path)}: nbgrader cannot release it: {reason[-1]}")
-        return (root / "release" / chapter.name / f"{chapter.name}.ipynb").read_text(encoding="utf-8").rstrip("\n") + "\n"
-
-
-class Sayings(logging.Handler):
-    """Keeps nbgrader's log lines off the screen."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Say nothing."""
+            said = [
+                line for line in str(result.get("log")).splitlines() if re.match(r"\w[\w.]*(Error|Exception):", line)
+            ]
+            raise BuildError(
+                f"{shown(chapter.path)}: nbgrader cannot release it: {said[0] if said else result['error']}"
+            )
+        return (root / "release" / chapter.name / f"{chapter.name}.ipynb").read_text(encoding="utf-8").rstrip(
+            "\n"
+        ) + "\n"
 
 
 def write(path: Path, text: str) -> None:
@@ -237,6 +245,26 @@ def write(path: Path, text: str) -> None:
     neighbour = path.with_suffix(".partial")
     neighbour.write_text(text, encoding="utf-8", newline="\n")
     os.replace(neighbour, path)
+
+
+def keep_work(path: Path) -> Path | None:
+    """Set aside a notebook in which somebody has solved something. nbgrader's checksums tell."""
+    from nbgrader.utils import compute_checksum
+
+    try:
+        notebook = nbformat.read(path, as_version=4)
+        answers = [cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("solution")]
+        if all(cell.metadata.nbgrader.get("checksum") == compute_checksum(cell) for cell in answers):
+            return None
+    except FileNotFoundError:
+        return None
+    except (ValueError, AttributeError, KeyError):
+        pass  # no notebook any more: somebody's all the same
+    number = 1
+    while (aside := path.with_name(f"{path.stem}.mine-{number}.ipynb")).exists():
+        number += 1
+    os.replace(path, aside)
+    return aside
 
 
 def remove_orphans() -> list[Path]:

@@ -1,5 +1,7 @@
 """Where things are."""
 
+import os
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,3 +20,10 @@ def derived(folder: Path, chapter: str) -> Path:
 def shown(path: Path) -> str:
     """A path as a reader of the repository knows it."""
     return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
+
+
+def put_own_tools_first() -> None:
+    """nbgrader starts `alembic` and JupyterLab starts kernels by name: let them find those beside our Python."""
+    own = str(Path(sys.executable).parent)
+    if os.environ.get("PATH", "").split(os.pathsep)[0] != own:
+        os.environ["PATH"] = own + os.pathsep + os.environ.get("PATH", "")

@@ -169,13 +169,16 @@ def check_marks(chapter: Chapter, text: str) -> None:
             if not mark:
                 continue
             if current not in declared:
-                fail(number, f"no exercise of chapter {chapter.number} is called {current}; declare it in autograder/exercises")
+                fail(
+                    number,
+                    f"no exercise of chapter {chapter.number} is called {current}; declare it in autograder/exercises",
+                )
             if current in cells:
                 fail(number, f"the exercise {current} has a cell already, in line {cells[current]}")
             cells[current] = number
         elif BEGIN in line:
             if not current:
-                fail(number, f"{BEGIN} stands outside an exercise; start its cell with # %% exercise=\"name\"")
+                fail(number, f'{BEGIN} stands outside an exercise; start its cell with # %% exercise="name"')
             if opened:
                 fail(number, f"{BEGIN} stands inside the one of line {opened}")
             opened, solved = number, True
@@ -191,7 +194,7 @@ def check_marks(chapter: Chapter, text: str) -> None:
             headings[mark[1]] = number
     for name, exercise in declared.items():
         if name not in cells:
-            fail(1, f"{name}, declared at {exercise.declared_at}, has no cell # %% exercise=\"{name}\"")
+            fail(1, f'{name}, declared at {exercise.declared_at}, has no cell # %% exercise="{name}"')
         if name not in headings:
             fail(cells[name], f"no text before this cell has the line {{{{exercise {name}}}}}")
 

@@ -84,7 +84,7 @@ def test_softmax_survives_large_numbers(student, rng):
 def test_softmax_survives_numbers_far_apart(student, rng):
     """`[0, 3000]` gives `[0, 1]`: the largest exponent is the one that may not overflow."""
     x = np.array([0.0, 3000.0]) + rng.normal()
-    expect.close(student.softmax(x), np.array([0.0, 1.0]), "Which number must be subtracted so that no exponent is > 0?")
+    expect.close(student.softmax(x), np.array([0.0, 1.0]), "Which number, once subtracted, leaves no exponent above 0?")
     x = rng.normal(size=(3, 5)) + np.array([[0.0], [1000.0], [-1000.0]])
     expect.close(
         student.softmax(x, axis=1), reference.softmax(x, 1), "Does each row subtract its own maximum, not the array's?"
@@ -517,9 +517,7 @@ def test_temperature_works_along_the_axis_it_is_given(student, rng):
 def test_temperature_may_come_close_to_zero(student, rng):
     """At `tau = 0.001` all weight goes to the largest number, and nothing overflows."""
     x = rng.permutation(7).astype(float)
-    expect.close(
-        student.softmax_temperature(x, 1e-3), (x == 6).astype(float), "Is the maximum subtracted before exp?"
-    )
+    expect.close(student.softmax_temperature(x, 1e-3), (x == 6).astype(float), "Is the maximum subtracted before exp?")
     x = rng.normal(size=(3, 5)) + np.array([[0.0], [100.0], [-100.0]])
     expect.close(student.softmax_temperature(x, 0.01, axis=1), reference.softmax(x / 0.01, 1), tolerance=1e-7)
 
@@ -722,8 +720,8 @@ def diagonal_only(p, g, axis=-1):
 
 @softmax_vjp.misconception(caught_by=test_vjp_of_known_numbers)
 def forgets_the_mean(p, g, axis=-1):
-    """This is p · g: the part of the gradient that comes from the numerator. The sum in the denominator depends on every
-    x as well, which subtracts p · Σ p g."""
+    """This is p · g: the part of the gradient that comes from the numerator. The sum in the denominator depends on
+    every x as well, which subtracts p · Σ p g."""
     return p * g
 
 
@@ -761,8 +759,8 @@ def forgets_to_multiply_by_p(p, g, axis=-1):
 
 @softmax_vjp.misconception(caught_by=test_vjp_of_known_numbers)
 def gradient_of_log_softmax(p, g, axis=-1):
-    """This is g − p · Σ g, the gradient of log-softmax. Here g is the gradient with respect to the weights, not to their
-    logarithms."""
+    """This is g − p · Σ g, the gradient of log-softmax. Here g is the gradient with respect to the weights, not to
+    their logarithms."""
     return g - p * np.sum(g, axis=axis, keepdims=True)
 
 

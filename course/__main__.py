@@ -1,0 +1,3 @@
+from course.command import main
+
+main()

@@ -1,0 +1,57 @@
+"""The learner's desk: JupyterLab, set up for the course and for nobody to disturb it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from course import paths
+
+START = "00_start"
+SETTINGS = {
+    "@jupyterlab/apputils-extension:notification": {
+        "fetchNews": "false",
+        "checkForUpdates": False,
+        "doNotDisturbMode": True,
+    },
+    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "defer"},
+}
+# nbgrader's own buttons are for instructors; without its exchange they greet a student with an error.
+QUIET = {"disabledExtensions": {"@jupyter/nbgrader": True}}
+
+
+def prepare() -> Path:
+    """Write the settings into a folder of ours, and nothing into the learner's home."""
+    folder = paths.STATE / "jupyter"
+    lab = folder / "labconfig"
+    lab.mkdir(parents=True, exist_ok=True)
+    (lab / "default_setting_overrides.json").write_text(json.dumps(SETTINGS), encoding="utf-8")
+    (lab / "page_config.json").write_text(json.dumps(QUIET), encoding="utf-8")
+    return folder
+
+
+def command(page: Path, browser: bool, port: int) -> list[str]:
+    address = "/lab/tree/" + page.relative_to(paths.ROOT).as_posix()
+    words = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={paths.ROOT}", f"--ServerApp.port={port}"]
+    words += [f"--LabApp.default_url={address}"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        words.append("--allow-root")
+    return words if browser else [*words, "--no-browser"]
+
+
+def environment() -> dict[str, str]:
+    found = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(paths.LIBRARY), str(paths.ROOT)]),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+    }
+    own = [str(prepare()), os.environ.get("JUPYTER_CONFIG_PATH", "")]
+    return found | {"JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, own))}
+
+
+def open_lab(page: Path, browser: bool, port: int) -> int:
+    """Run JupyterLab until it is closed."""
+    try:
+        return subprocess.call(command(page, browser, port), env=environment(), cwd=paths.ROOT)
+    except KeyboardInterrupt:
+        return 0
