@@ -76,7 +76,7 @@ def build(
 
     try:
         selected = builder.select(chapters or [])
-        with _progress(len(selected)) as report:
+        with Progress(len(selected)) as report:
             if check:
                 wrong = builder.check(selected, report)
             else:
@@ -161,7 +161,7 @@ def grade(
     if seed is None:
         complain.print("No --seed was given: the inputs are the ones that every student can see.", style="yellow")
     rows, broken = [], 0
-    with _progress(len(files)) as report:
+    with Progress(len(files)) as report:
         for path in files:
             report(path.name, "grading")
             try:
@@ -214,7 +214,7 @@ def _table(rows: list[dict]) -> Table:
     return table
 
 
-class _progress:
+class Progress:
     """One live line: how many are done, and what happens now. On a pipe, a line for each that is done."""
 
     LAST = ("built", "up to date", "compared", "graded")

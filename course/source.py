@@ -171,7 +171,7 @@ def check_marks(chapter: Chapter, text: str) -> None:
             if current not in declared:
                 fail(
                     number,
-                    f"no exercise of chapter {chapter.number} is called {current}; declare it in autograder/exercises",
+                    f"chapter {chapter.number} has no exercise {current}; declare it in autograder/exercises",
                 )
             if current in cells:
                 fail(number, f"the exercise {current} has a cell already, in line {cells[current]}")
