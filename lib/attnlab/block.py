@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from attnlab.dropout import Dropout
 from attnlab.shapes import Float, Tensor
 
 Order = Literal["pre", "post"]
@@ -32,7 +33,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.W_1 = nn.Linear(d_model, d_ff)
         self.W_2 = nn.Linear(d_ff, d_model)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.activation = activation
 
     def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:

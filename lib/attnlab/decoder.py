@@ -9,6 +9,7 @@ from torch import nn
 from attnlab.block import FeedForward, Order, residual
 from attnlab.cache import KVCache, cached_cross_attention, cached_self_attention
 from attnlab.dot_product import scaled_dot_product_attention
+from attnlab.dropout import Dropout
 from attnlab.multi_head import MultiHeadAttention
 from attnlab.norms import LayerNorm
 from attnlab.shapes import Bool, Float, Int, Tensor
@@ -61,7 +62,7 @@ class DecoderLayer(nn.Module):
         self.norm_1 = LayerNorm(d_model)
         self.norm_2 = LayerNorm(d_model)
         self.norm_3 = LayerNorm(d_model)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,

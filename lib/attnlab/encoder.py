@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from attnlab.block import FeedForward, Order, residual
+from attnlab.dropout import Dropout
 from attnlab.masks import padding_mask
 from attnlab.multi_head import MultiHeadAttention
 from attnlab.norms import LayerNorm
@@ -34,7 +35,7 @@ class EncoderLayer(nn.Module):
         self.feed_forward = FeedForward(d_model, d_ff, dropout)
         self.norm_1 = LayerNorm(d_model)
         self.norm_2 = LayerNorm(d_model)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self, x: Float[Tensor, "B T d_model"], mask: Bool[Tensor, "..."] | None = None

@@ -13,10 +13,11 @@ from torch import nn
 
 from attnlab.block import FeedForward, residual
 from attnlab.cache import KVCache
+from attnlab.dropout import Dropout
 from attnlab.masks import causal_mask
 from attnlab.multi_head import MultiHeadAttention
 from attnlab.norms import LayerNorm
-from attnlab.positions import LearnedPositions, rotate
+from attnlab.positions import LearnedPositions, rotation, turn
 from attnlab.shapes import Bool, Float, Int, Tensor
 
 
@@ -37,8 +38,8 @@ def next_token_pairs(
 class GPTBlock(nn.Module):
     """x + Attention(norm(x)), then x + FeedForward(norm(x)).
 
-    ``positions`` turns queries and keys (rotary); None leaves them. ``cache`` holds the past, whose keys have been
-    turned already.
+    ``angles`` (of attnlab.positions.rotation) turn queries and keys; None leaves them. ``cache`` holds the past, whose
+    keys have been turned already.
     """
 
     def __init__(
@@ -54,19 +55,19 @@ class GPTBlock(nn.Module):
         self.feed_forward = FeedForward(d_model, d_ff, dropout, activation=nn.functional.gelu)
         self.norm_1 = LayerNorm(d_model)
         self.norm_2 = LayerNorm(d_model)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,
         x: Float[Tensor, "B T d_model"],
         mask: Bool[Tensor, "..."] | None = None,
-        positions: Tensor | None = None,
+        angles: tuple[Tensor, Tensor] | None = None,
         cache: KVCache | None = None,
     ) -> Float[Tensor, "B T d_model"]:
         def attend(x):
             q, k, v = self.attention.project(x, x, x)
-            if positions is not None:
-                q, k = rotate(q, positions), rotate(k, positions)
+            if angles is not None:
+                q, k = turn(q, *angles), turn(k, *angles)
             if cache is not None:
                 k, v = cache.append(k, v)
             return self.dropout(self.attention.attend(q, k, v, mask))
@@ -114,9 +115,10 @@ class GPT(nn.Module):
         attention: Callable[..., MultiHeadAttention] = MultiHeadAttention,
     ):
         super().__init__()
+        self.d_k = d_model // num_heads
         self.tokens = nn.Embedding(vocab, d_model)
         self.positions = LearnedPositions(max_length, d_model) if positions == "learned" else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(
             GPTBlock(d_model, num_heads, d_ff or 4 * d_model, dropout, attention) for _ in range(num_layers)
         )
@@ -138,13 +140,13 @@ class GPT(nn.Module):
     def _run(self, tokens, start, caches):
         T = tokens.shape[1]
         x = self.tokens(tokens)
-        turn = None
-        if self.positions is not None:
-            x = self.positions(x, start)
+        angles = None
+        if self.positions is None:
+            angles = rotation(torch.arange(start, start + T, device=tokens.device), self.d_k)
         else:
-            turn = torch.arange(start, start + T, device=tokens.device)
+            x = self.positions(x, start)
         x = self.dropout(x)
         mask = None if T == 1 else causal_mask(T, start + T, like=tokens)
         for block, cache in zip(self.blocks, caches, strict=True):
-            x = block(x, mask, turn, cache)
+            x = block(x, mask, angles, cache)
         return self.W_out(self.norm(x))

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from attnlab.dot_product import attention_weights, scaled_dot_product_attention
+from attnlab.dropout import Dropout
 from attnlab.masks import causal_mask, require_boolean
 from attnlab.shapes import Bool, Float, Tensor
 from attnlab.torch_weights import load_torch
@@ -76,7 +77,7 @@ class MultiHeadAttention(nn.Module):
         self.W_k = nn.Linear(d_model, d_model, bias)
         self.W_v = nn.Linear(d_model, d_model, bias)
         self.W_o = nn.Linear(d_model, d_model, bias)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         for W in (self.W_q, self.W_k, self.W_v, self.W_o):
             nn.init.xavier_uniform_(W.weight)
             if bias:
@@ -135,11 +136,12 @@ class FusedMultiHeadAttention(MultiHeadAttention):
         return split_heads(q, self.num_heads), split_heads(k, self.num_heads), split_heads(v, self.num_heads)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Float[Tensor, "B T d_model"]:
-        dropout = self.dropout.p if self.training else 0.0
+        if self.training and self.dropout.p:  # weights that are dropped must be written out first
+            return super().attend(q, k, v, mask)
         if is_causal(mask, q.shape[-2], k.shape[-2]):
-            heads = nn.functional.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
+            heads = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         else:
-            heads = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+            heads = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.W_o(merge_heads(heads))
 
 

@@ -14,9 +14,9 @@ def layer_norm(
 ) -> Float[Tensor, "*batch d_model"]:
     """Mean 0 and variance 1 over the last axis, then a learned gain and bias (Ba et al. 2016).
 
-    gain · (x - mean) / √(variance + eps) + bias
+        gain · (x − mean) / √(variance + eps) + bias
 
-    The variance divides by d_model, not by d_model - 1, and eps stands inside the root.
+    The variance divides by d_model, not by d_model − 1, and eps stands inside the root.
     """
     mean = x.mean(dim=-1, keepdim=True)
     variance = ((x - mean) ** 2).mean(dim=-1, keepdim=True)

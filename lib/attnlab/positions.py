@@ -15,7 +15,7 @@ from attnlab.shapes import Float, Tensor
 def sinusoidal_positions(T: int, d_model: int, base: float = 10000.0) -> Float[Tensor, "T d_model"]:
     """One row of waves for each position, sines in the even columns and cosines in the odd ones.
 
-    P[t, 2i] = sin(t / base^(2i/d_model)),  P[t, 2i+1] = cos(t / base^(2i/d_model))
+        P[t, 2i] = sin(t / base^(2i/d_model))    P[t, 2i+1] = cos(t / base^(2i/d_model))
 
     Both columns of a pair share one frequency, so moving by a fixed distance is a rotation of each pair: a linear map.
     An odd d_model has a last sine without its cosine.
@@ -72,18 +72,29 @@ class SinusoidalPositions(nn.Module):
 def rotate(x: Float[Tensor, "*batch T d_k"], positions: Tensor, base: float = 10000.0) -> Float[Tensor, "*batch T d_k"]:
     """Turn each pair of neighbouring columns by an angle that grows with the position (RoPE).
 
-    (x[2i], x[2i+1])  →  (x[2i] cos a - x[2i+1] sin a,  x[2i] sin a + x[2i+1] cos a),   a = position / base^(2i/d_k)
+        (x[2i], x[2i+1])  →  (x[2i] cos a − x[2i+1] sin a,  x[2i] sin a + x[2i+1] cos a),    a = position / base^(2i/d_k)
 
-    Applied to queries and keys, never to values: rotate(q, t) · rotate(k, s) depends on t - s only. ``positions`` is
+    Applied to queries and keys, never to values: rotate(q, t) · rotate(k, s) depends on t − s only. ``positions`` is
     (T,), or any shape that broadcasts to (*batch, T). Pairs are neighbours as in the paper; some libraries pair column
     i with column i + d_k/2 instead, which is the same map after a permutation of columns.
     """
-    d_k = x.shape[-1]
+    return turn(x, *rotation(positions, x.shape[-1], base))
+
+
+def rotation(
+    positions: Tensor, d_k: int, base: float = 10000.0
+) -> tuple[Float[Tensor, "*positions half"], Float[Tensor, "*positions half"]]:
+    """The cosines and sines of rotate: the same for every layer, so a model computes them once."""
     if d_k % 2:
-        raise ValueError(f"rotate turns pairs of columns, so d_k must be even, got x of shape {tuple(x.shape)}")
-    even = torch.arange(0, d_k, 2, dtype=torch.float32, device=x.device)
+        raise ValueError(f"rotary positions turn pairs of columns, so d_k must be even, got d_k = {d_k}")
+    even = torch.arange(0, d_k, 2, dtype=torch.float32, device=positions.device)
     angles = positions[..., None] / base ** (even / d_k)
-    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    return angles.cos(), angles.sin()
+
+
+def turn(x: Float[Tensor, "*batch T d_k"], cos: Tensor, sin: Tensor) -> Float[Tensor, "*batch T d_k"]:
+    """Turn each pair of neighbouring columns by its angle."""
+    cos, sin = cos.to(x.dtype), sin.to(x.dtype)
     a, b = x[..., 0::2], x[..., 1::2]
     return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2)
 
@@ -102,7 +113,7 @@ def alibi_slopes(num_heads: int) -> Float[Tensor, "H"]:
 def alibi_bias(num_heads: int, T: int, S: int) -> Float[Tensor, "H T S"]:
     """Minus slope times distance, to be added to the scores before the softmax (ALiBi).
 
-    bias[h, t, s] = -slope_h · |t + S - T - s|
+        bias[h, t, s] = −slope_h · |t + S − T − s|
 
     Queries are aligned at the end of the keys, as in causal_mask. The paper is causal; on the side of the future,
     where it leaves the bias undefined, ours mirrors the past.

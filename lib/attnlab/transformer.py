@@ -17,6 +17,7 @@ from torch import nn
 from attnlab.block import Order
 from attnlab.cache import KVCache
 from attnlab.decoder import Decoder
+from attnlab.dropout import Dropout
 from attnlab.encoder import Encoder
 from attnlab.masks import causal_mask, padding_mask
 from attnlab.multi_head import MultiHeadAttention
@@ -37,7 +38,7 @@ class Embedding(nn.Module):
         with torch.no_grad():
             self.tokens.weight[pad].zero_()
         self.positions = SinusoidalPositions(d_model)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.scale = math.sqrt(d_model)
 
     def forward(self, tokens: Int[Tensor, "B T"], start: int = 0) -> Float[Tensor, "B T d_model"]:
