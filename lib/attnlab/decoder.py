@@ -12,7 +12,7 @@ from attnlab.dot_product import scaled_dot_product_attention
 from attnlab.dropout import Dropout
 from attnlab.multi_head import MultiHeadAttention
 from attnlab.norms import LayerNorm
-from attnlab.shapes import Bool, Float, Int, Tensor
+from attnlab.shapes import Float, Int, Tensor
 
 
 def shift_right(tokens: Int[Tensor, "B T"], bos: int) -> Int[Tensor, "B T"]:
@@ -30,7 +30,7 @@ def cross_attention(
     W_q: Float[Tensor, "d_model d_k"],
     W_k: Float[Tensor, "d_model d_k"],
     W_v: Float[Tensor, "d_model d_v"],
-    mask: Bool[Tensor, "..."] | None = None,
+    mask: Tensor | None = None,
 ) -> Float[Tensor, "*batch T d_v"]:
     """The decoder asks, the encoder answers: Attention(x W_q, memory W_k, memory W_v), one head.
 
@@ -68,8 +68,8 @@ class DecoderLayer(nn.Module):
         self,
         x: Float[Tensor, "B T d_model"],
         memory: Float[Tensor, "B S d_model"],
-        mask: Bool[Tensor, "..."] | None = None,
-        memory_mask: Bool[Tensor, "..."] | None = None,
+        mask: Tensor | None = None,
+        memory_mask: Tensor | None = None,
     ) -> Float[Tensor, "B T d_model"]:
         def look_back(x):
             return self.self_attention(x, x, x, mask)
@@ -84,8 +84,8 @@ class DecoderLayer(nn.Module):
         x: Float[Tensor, "B T d_model"],
         memory: Float[Tensor, "B S d_model"],
         caches: tuple[KVCache, KVCache],
-        mask: Bool[Tensor, "..."] | None = None,
-        memory_mask: Bool[Tensor, "..."] | None = None,
+        mask: Tensor | None = None,
+        memory_mask: Tensor | None = None,
     ) -> Float[Tensor, "B T d_model"]:
         """forward for the T newest positions alone; the caches hold the past of both attentions."""
 
@@ -117,8 +117,8 @@ class Decoder(nn.Module):
         self,
         x: Float[Tensor, "B T d_model"],
         memory: Float[Tensor, "B S d_model"],
-        mask: Bool[Tensor, "..."] | None = None,
-        memory_mask: Bool[Tensor, "..."] | None = None,
+        mask: Tensor | None = None,
+        memory_mask: Tensor | None = None,
     ) -> Float[Tensor, "B T d_model"]:
         for layer in self.layers:
             x = layer(x, memory, mask, memory_mask)
@@ -129,8 +129,8 @@ class Decoder(nn.Module):
         x: Float[Tensor, "B T d_model"],
         memory: Float[Tensor, "B S d_model"],
         caches: list[tuple[KVCache, KVCache]],
-        mask: Bool[Tensor, "..."] | None = None,
-        memory_mask: Bool[Tensor, "..."] | None = None,
+        mask: Tensor | None = None,
+        memory_mask: Tensor | None = None,
     ) -> Float[Tensor, "B T d_model"]:
         """forward for the T newest positions alone, with the caches of every layer."""
         for layer, layer_caches in zip(self.layers, caches, strict=True):
@@ -153,5 +153,5 @@ def future_leak(model: Callable[[Tensor], Tensor], tokens: Tensor) -> float:
     leak = 0.0
     for t in range(tokens.shape[1] - 1):
         changed = torch.cat((tokens[:, : t + 1], other[:, t + 1 :]), dim=1)
-        leak = max(leak, (model(changed)[:, : t + 1] - out[:, : t + 1]).abs().max().item())
+        leak = max(leak, float((model(changed)[:, : t + 1] - out[:, : t + 1]).abs().max()))
     return leak

@@ -10,7 +10,7 @@ from attnlab.dropout import Dropout
 from attnlab.masks import padding_mask
 from attnlab.multi_head import MultiHeadAttention
 from attnlab.norms import LayerNorm
-from attnlab.shapes import Bool, Float, Tensor
+from attnlab.shapes import Float, Tensor
 
 
 class EncoderLayer(nn.Module):
@@ -37,9 +37,7 @@ class EncoderLayer(nn.Module):
         self.norm_2 = LayerNorm(d_model)
         self.dropout = Dropout(dropout)
 
-    def forward(
-        self, x: Float[Tensor, "B T d_model"], mask: Bool[Tensor, "..."] | None = None
-    ) -> Float[Tensor, "B T d_model"]:
+    def forward(self, x: Float[Tensor, "B T d_model"], mask: Tensor | None = None) -> Float[Tensor, "B T d_model"]:
         def attend(x):
             return self.dropout(self.self_attention(x, x, x, mask))
 
@@ -62,9 +60,7 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(EncoderLayer(d_model, *layer, **options) for _ in range(num_layers))
         self.norm = LayerNorm(d_model)
 
-    def forward(
-        self, x: Float[Tensor, "B T d_model"], mask: Bool[Tensor, "..."] | None = None
-    ) -> Float[Tensor, "B T d_model"]:
+    def forward(self, x: Float[Tensor, "B T d_model"], mask: Tensor | None = None) -> Float[Tensor, "B T d_model"]:
         for layer in self.layers:
             x = layer(x, mask)
         return self.norm(x)
@@ -82,4 +78,4 @@ def padding_leak(model: Callable[[Tensor, Tensor], Tensor], tokens: Tensor, pad:
     padding = tokens.new_full((B, extra, *tokens.shape[2:]), pad)
     alone = model(tokens, padding_mask(lengths, T))
     padded = model(torch.cat((tokens, padding), dim=1), padding_mask(lengths, T + extra))
-    return (padded[:, :T] - alone).abs().max().item()
+    return float((padded[:, :T] - alone).abs().max())

@@ -18,7 +18,7 @@ from attnlab.masks import causal_mask
 from attnlab.multi_head import MultiHeadAttention
 from attnlab.norms import LayerNorm
 from attnlab.positions import LearnedPositions, rotation, turn
-from attnlab.shapes import Bool, Float, Int, Tensor
+from attnlab.shapes import Float, Int, Tensor
 
 
 def next_token_pairs(
@@ -60,7 +60,7 @@ class GPTBlock(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "B T d_model"],
-        mask: Bool[Tensor, "..."] | None = None,
+        mask: Tensor | None = None,
         angles: tuple[Tensor, Tensor] | None = None,
         cache: KVCache | None = None,
     ) -> Float[Tensor, "B T d_model"]:

@@ -12,7 +12,7 @@ from torch import nn
 from attnlab.dot_product import attention_weights, scaled_dot_product_attention
 from attnlab.dropout import Dropout
 from attnlab.masks import causal_mask, require_boolean
-from attnlab.shapes import Bool, Float, Tensor
+from attnlab.shapes import Float, Tensor
 from attnlab.torch_weights import load_torch
 
 
@@ -41,7 +41,7 @@ def multi_head_attention(
     W_v: Float[Tensor, "d_model d_model"],
     W_o: Float[Tensor, "d_model d_model"],
     num_heads: int,
-    mask: Bool[Tensor, "..."] | None = None,
+    mask: Tensor | None = None,
 ) -> Float[Tensor, "B T d_model"]:
     """MultiHead(Q, K, V) = Concat(head_1 … head_H) W_o, as in the paper, without biases.
 
@@ -88,7 +88,7 @@ class MultiHeadAttention(nn.Module):
         query: Float[Tensor, "B T d_model"],
         key: Float[Tensor, "B S d_model"],
         value: Float[Tensor, "B S d_model"],
-        mask: Bool[Tensor, "..."] | None = None,
+        mask: Tensor | None = None,
     ) -> Float[Tensor, "B T d_model"]:
         q, k, v = self.project(query, key, value)
         return self.attend(q, k, v, mask)

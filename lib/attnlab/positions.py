@@ -72,7 +72,8 @@ class SinusoidalPositions(nn.Module):
 def rotate(x: Float[Tensor, "*batch T d_k"], positions: Tensor, base: float = 10000.0) -> Float[Tensor, "*batch T d_k"]:
     """Turn each pair of neighbouring columns by an angle that grows with the position (RoPE).
 
-        (x[2i], x[2i+1])  →  (x[2i] cos a − x[2i+1] sin a,  x[2i] sin a + x[2i+1] cos a),    a = position / base^(2i/d_k)
+        (a, b)  →  (a cos θ − b sin θ,  a sin θ + b cos θ)
+        with (a, b) = (x[2i], x[2i+1]) and θ = position / base^(2i/d_k)
 
     Applied to queries and keys, never to values: rotate(q, t) · rotate(k, s) depends on t − s only. ``positions`` is
     (T,), or any shape that broadcasts to (*batch, T). Pairs are neighbours as in the paper; some libraries pair column

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 
 from attnlab.dot_product import scaled_dot_product_attention
-from attnlab.shapes import Bool, Float, Tensor
+from attnlab.shapes import Float, Tensor
 
 
 def project_qkv(
@@ -26,7 +26,7 @@ def self_attention(
     W_q: Float[Tensor, "d_model d_k"],
     W_k: Float[Tensor, "d_model d_k"],
     W_v: Float[Tensor, "d_model d_v"],
-    mask: Bool[Tensor, "..."] | None = None,
+    mask: Tensor | None = None,
 ) -> Float[Tensor, "*batch T d_v"]:
     """Each position takes from all positions of its own sequence what its query asks for.
 
@@ -38,6 +38,7 @@ def self_attention(
     return scaled_dot_product_attention(q, k, v, mask)
 
 
+@torch.no_grad()
 def permutation_gap(f: Callable[[Tensor], Tensor], x: Float[Tensor, "*batch T d_model"], trials: int = 8) -> float:
     """How much f knows of the order of its rows: 0 where shuffling the input merely shuffles the output.
 
@@ -52,5 +53,5 @@ def permutation_gap(f: Callable[[Tensor], Tensor], x: Float[Tensor, "*batch T d_
     gap = 0.0
     for _ in range(trials):
         shuffle = torch.randperm(T, generator=rng).to(x.device)
-        gap = max(gap, (f(x[..., shuffle, :]) - out[..., shuffle, :]).abs().max().item())
+        gap = max(gap, float((f(x[..., shuffle, :]) - out[..., shuffle, :]).abs().max()))
     return gap
