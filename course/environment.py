@@ -237,7 +237,7 @@ def set_up(console: Console) -> None:
         if is_ready():  # by the one we waited for
             return
         READY.unlink(missing_ok=True)
-        runner = Runner(console, log, keep_open=lock)
+        runner = Runner(console, log, keep_open=(lock,))
         console.begin("1/4 The environment .venv")
         make_environment(runner)
         install = pip(runner)

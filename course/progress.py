@@ -162,7 +162,7 @@ def explain(output: str) -> str:
 class Runner:
     """Runs commands with their output in the log and their progress on the console."""
 
-    def __init__(self, console: Console, log: IO[str], keep_open: int | None = None):
+    def __init__(self, console: Console, log: IO[str], keep_open: tuple[int, ...] = ()):
         self.console, self.log, self.keep_open = console, log, keep_open
 
     def run(self, command: list[str], report: PipReport | None = None, **settings: str) -> tuple[int, str]:
@@ -180,7 +180,7 @@ class Runner:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 # The lock stays held while the child lives: if only we are killed, the next start waits for pip to end.
-                pass_fds=() if sys.platform == "win32" or self.keep_open is None else (self.keep_open,),
+                pass_fds=() if sys.platform == "win32" else self.keep_open,
             )
         except OSError as error:
             return 127, str(error)

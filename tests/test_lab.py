@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import SimpleNamespace
 
@@ -92,7 +92,7 @@ def set_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeR
 
 
 @pytest.fixture
-def handed_over(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[str]]]:
+def handed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     calls: list[list[str]] = []
 
     def hand_over(arguments: list[str]) -> None:
@@ -102,9 +102,8 @@ def handed_over(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[str]]]:
     monkeypatch.setattr(environment, "set_up", lambda console: calls.append(["set up"]))
     monkeypatch.setattr(environment, "add_system_parts", lambda console: calls.append(["system parts"]))
     monkeypatch.setattr(environment, "hand_over", hand_over)
-    cwd = os.getcwd()
-    yield calls
-    os.chdir(cwd)
+    monkeypatch.chdir(tmp_path)
+    return calls
 
 
 @pytest.mark.parametrize(
@@ -243,6 +242,16 @@ def test_a_new_lock_is_installed_into_the_environment_that_is_there(folder, set_
     assert again.ran("--require-hashes") and not again.ran("-m venv")
 
 
+def test_after_a_failed_update_the_old_lock_is_not_taken_for_installed(folder, set_up):
+    set_up()
+    old = (folder / "requirements.lock").read_bytes()
+    (folder / "requirements.lock").write_text("third==1.0 \\\n    --hash=sha256:0\n")
+    with pytest.raises(SetUpError):
+        set_up(("--require-hashes", 1, "Killed"))
+    (folder / "requirements.lock").write_bytes(old)
+    assert not environment.is_ready()
+
+
 def test_a_moved_folder_is_linked_anew(folder, set_up, monkeypatch):
     set_up()
     moved = folder.rename(folder.with_name("élsewhere"))
@@ -360,7 +369,8 @@ def test_pips_output_becomes_progress():
 
 def test_progress_goes_on_while_pip_installs_in_silence(tmp_path):
     report = PipReport(total=3, site=tmp_path)
-    (tmp_path / "numpy-2.4.6.dist-info").mkdir()
+    for name in ("numpy-2.4.6", "pip-26.0"):  # pip is there, but not among the three
+        (tmp_path / f"{name}.dist-info").mkdir()
     report.feed("Installing collected packages: torch, Jupyter_Server\n")
     assert report.text() == "[  1/3] installing jupyter-server"
     (tmp_path / "torch-2.13.0.dist-info").mkdir()
@@ -450,7 +460,7 @@ def test_a_command_that_cannot_start_is_a_failure_with_a_reason():
 def test_a_command_is_stopped_when_the_set_up_is(monkeypatch):
     started: list[subprocess.Popen[bytes]] = []
 
-    class Recorded(subprocess.Popen):  # type: ignore[type-arg]  # generic in the stubs only
+    class Recorded(subprocess.Popen):
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
             started.append(self)
@@ -529,30 +539,35 @@ def test_posix_becomes_the_environments_python(folder, monkeypatch):
 
 
 def test_windows_waits_through_ctrl_c_and_passes_the_status_on(folder, monkeypatch):
-    answers = [KeyboardInterrupt, 7]
+    statuses = [None, 7]  # None: Ctrl-C comes first
 
     class Child:
         def __init__(self, command):
             assert command[1:] == ["-m", "course"]
 
         def wait(self) -> int:
-            answer = answers.pop(0)
-            if answer is KeyboardInterrupt:
+            status = statuses.pop(0)
+            if status is None:
                 raise KeyboardInterrupt
-            return answer
+            return status
 
     monkeypatch.setattr(environment, "WINDOWS", True)
     monkeypatch.setattr(environment.subprocess, "Popen", Child)
     monkeypatch.setattr(environment.os, "environ", {})
     with pytest.raises(SystemExit) as end:
         environment.hand_over(["-m", "course"])
-    assert end.value.code == 7 and answers == []
+    assert end.value.code == 7 and statuses == []
 
 
 def test_the_lock_is_chosen_for_every_system_without_torch(folder, monkeypatch):
     calls = []
+
+    def call(command: list[str], cwd: Path) -> int:
+        calls.append((command, cwd))
+        return 0
+
     monkeypatch.setattr(environment.shutil, "which", lambda name: name)
-    monkeypatch.setattr(environment.subprocess, "call", lambda command, cwd: calls.append((command, cwd)) or 0)
+    monkeypatch.setattr(environment.subprocess, "call", call)
     assert lab.main(["lock"]) == 0
     ((command, cwd),) = calls
     assert cwd == folder
