@@ -53,7 +53,7 @@ class Vocabulary:
         """The ids of ``tokens``; what the vocabulary does not hold becomes ``UNK``."""
         return [BOS] * bos + [self[token] for token in tokens] + [EOS] * eos
 
-    def decode(self, ids: Iterable[int]) -> list[str]:
+    def decode(self, ids: Iterable[int] | Int[Tensor, "T"]) -> list[str]:
         """The tokens of ``ids`` up to the first ``EOS``, without padding and ``BOS``."""
         tokens = []
         for i in map(int, ids):

@@ -83,7 +83,7 @@ def _has_one_reading(pattern: str) -> bool:
 
 
 def _check_agreement(known: dict[str, list[str]]) -> None:
-    """No two languages may mean different dates by one text ("21 lis": November in Polish, October in Croatian)."""
+    """No two languages may mean different dates by one text ("21 Kas": November in Turkish, May in Taita)."""
     read: dict[str, tuple[date, str]] = {}
     for language, forms in known.items():
         for month in range(1, 13):

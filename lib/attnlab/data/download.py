@@ -38,7 +38,7 @@ def fetch(
     sha256: str,
     path: str | Path,
     progress: Callable[[int, int | None], None] = report,
-    timeout: float = 30,
+    timeout: float = 30.0,
     attempts: int = 3,
 ) -> Path:
     """The file at ``url`` as ``path``, once its SHA-256 is ``sha256``; a file that is there and right is left alone.

@@ -26,7 +26,7 @@ GIVEN = ("Anna", "Omar", "Ruth", "Paul", "Mei", "Ivan", "Lena", "Hugo", "Nora", 
 TEMPLATES = (
     "PER said|VBD|VP on|IN|PP <day>|NNP|NP that|IN|SBAR ORG would|MD|VP <act>|VB|VP in|IN|PP LOC .|.|",
     "Shares|NNS|NP of|IN|PP ORG <moved>|VBD|VP <number>|CD|NP percent|NN|NP on|IN|PP <day>|NNP|NP .|.|",
-    "The|DT|NP MISC minister|NN|NP met|VBD|VP PER in|IN|PP LOC .|.|",
+    "The|DT|NP NATION minister|NN|NP met|VBD|VP PER in|IN|PP LOC .|.|",
     "ORG beat|VBD|VP ORG <number>|CD|NP goals|NNS|NP to|TO|PP none|NN|NP .|.|",
     "<role>|NN|NP PER ,|,| who|WP|NP joined|VBD|VP ORG ,|,| won|VBD|VP the|DT|NP MISC .|.|",
     "Heavy|JJ|NP rain|NN|NP fell|VBD|VP near|IN|PP LOC on|IN|PP <day>|NNP|NP .|.|",
@@ -34,7 +34,7 @@ TEMPLATES = (
     "A|DT|NP spokesman|NN|NP for|IN|PP ORG told|VBD|VP PER to|TO|VP wait|VB|VP .|.|",
     "The|DT|NP talks|NNS|NP ended|VBD|VP on|IN|PP <day>|NNP|NP without|IN|PP a|DT|NP result|NN|NP .|.|",
     "Prices|NNS|NP <moved>|VBD|VP by|IN|PP <number>|CD|NP percent|NN|NP ,|,| officials|NNS|NP said|VBD|VP .|.|",
-    "The|DT|NP MISC team|NN|NP <act>|VBD|VP at|IN|PP home|NN|NP against|IN|PP ORG .|.|",
+    "The|DT|NP NATION team|NN|NP played|VBD|VP at|IN|PP home|NN|NP against|IN|PP ORG .|.|",
     "Flights|NNS|NP from|IN|PP LOC to|TO|PP LOC were|VBD|VP late|JJ|ADJP again|RB|ADVP .|.|",
     '"|"| We|PRP|NP are|VBP|VP ready|JJ|ADJP ,|,| "|"| PER told|VBD|VP the|DT|NP <role>|NN|NP .|.|',
 )
@@ -50,7 +50,8 @@ FORMS = {
     "LOC": ("*", "*", "*", "New *", "Lake *"),
     "ORG": ("*", "*", "* Group", "Bank of *", "* United"),
     "PER": ("*", "*", "+ *", "+ *"),  # + is a given name
-    "MISC": ("*ian", "*ian", "* Open", "* Prize"),
+    "MISC": ("* Open", "* Prize", "* Cup"),
+    "NATION": ("*ian",),  # tagged MISC too
 }
 
 
@@ -89,7 +90,7 @@ def load(size: int = 3_000, seed: int = 0, names: int = 200) -> Dataset[list[Tag
         valid=valid,
         test=test,
         example=" ".join(f"{word}/{tag}" for word, tag in zip(train[0].words, train[0].tags, strict=True)),
-        baseline="each word's most frequent tag, O for new ones: about 83% of words, but span F1 about 0.38",
+        baseline="each word's most frequent tag, O for new ones: about 81% of words, but span F1 about 0.15",
         vocabularies={"word": Vocabulary.of(sentence.words for sentence in train)},
         notes="IOB2 tags; names are ambiguous between types; half of the test names are new",
     )
@@ -154,12 +155,13 @@ def _bases(n: int, rng: np.random.Generator) -> list[str]:
 def _draw(rng: np.random.Generator, pools: tuple[list[str], ...]) -> TaggedSentence:
     rows: list[tuple[str, str, str, str]] = []
     for cell in pick(TEMPLATES, rng).split():
-        if cell in TYPES:
+        if cell in FORMS:
             base = pick(pick(pools, rng), rng)
             for i, word in enumerate(pick(FORMS[cell], rng).split()):
                 pos = {"of": "IN"}.get(word, "JJ" if word == "*ian" else "NNP")
                 written = pick(GIVEN, rng) if word == "+" else word.replace("*", base)
-                rows.append((written, pos, "NP", f"{'I' if i else 'B'}-{cell}"))
+                tag = f"{'I' if i else 'B'}-{'MISC' if cell == 'NATION' else cell}"
+                rows.append((written, pos, "NP", tag))
         else:
             word, pos, chunk = cell.split("|")
             rows.append((pick(WORDS[word[1:-1]], rng) if word[0] == "<" else word, pos, chunk, "O"))
