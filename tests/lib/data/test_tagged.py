@@ -90,6 +90,7 @@ def test_iob2_keeps_the_spans_that_seqeval_sees_in_iob1(tags):
     converted = to_iob2(tags)
     assert to_iob2(converted) == converted
     assert get_entities(list(converted)) == get_entities(tags)
+    assert all(t[0] != "I" or before[2:] == t[2:] for before, t in zip(("O", *converted), converted, strict=False))
 
 
 @pytest.mark.parametrize(
