@@ -51,7 +51,7 @@ def load(size: int | None = None, seed: int = 0) -> Dataset[Text]:
         valid=valid,
         test=test,
         example=repr(train.text[:60]),
-        baseline="the frequency of each character alone: about 4.8 bits a character; a good model is near 2",
+        baseline="the frequency of each character alone: about 4.8 bits a character",
         vocabularies={"character": Vocabulary.of([train.text])},
         notes="whole topics to one split, repeated paragraphs left out; sizes count characters",
     )

@@ -101,7 +101,7 @@ class Dataset(Generic[Examples]):
     test: Examples
     example: str
     baseline: str
-    """What a model without any learning worth the name reaches: the number to beat."""
+    """What next to no learning reaches at the default size and seed; empty where it was not measured."""
     vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict)
     notes: str = ""
 
@@ -116,7 +116,7 @@ class Dataset(Generic[Examples]):
             "sizes": sizes,
             "vocabulary": vocabularies,
             "example": self.example,
-            "baseline": self.baseline,
+            "baseline": self.baseline and f"{self.baseline} (at the default size and seed)",
             "notes": self.notes,
         }
         return "\n".join(f"{name:<12}{text}" for name, text in rows.items() if text)
