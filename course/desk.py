@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 from course import paths
 
@@ -15,6 +16,7 @@ SETTINGS = {
         "checkForUpdates": False,
         "doNotDisturbMode": True,
     },
+    "@jupyterlab/apputils-extension:themes": {"adaptive-theme": True},  # light or dark as the system is
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "defer"},
 }
 # nbgrader's own buttons are for instructors; without its exchange they greet a student with an error.
@@ -31,9 +33,10 @@ def prepare() -> Path:
     return folder
 
 
-def command(page: Path, browser: bool, port: int) -> list[str]:
-    address = "/lab/tree/" + page.relative_to(paths.ROOT).as_posix()
-    words = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={paths.ROOT}", f"--ServerApp.port={port}"]
+def command(page: Path, browser: bool, port: int, root: Path = paths.ROOT) -> list[str]:
+    """The words that start JupyterLab at a page below ``root``."""
+    address = "/lab/tree/" + quote(page.relative_to(root).as_posix())
+    words = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}", f"--ServerApp.port={port}"]
     words += [f"--LabApp.default_url={address}"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         words.append("--allow-root")
@@ -41,6 +44,7 @@ def command(page: Path, browser: bool, port: int) -> list[str]:
 
 
 def environment() -> dict[str, str]:
+    """Ours for the kernels: the course on their path, one thread, our settings for JupyterLab."""
     found = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(paths.LIBRARY), str(paths.ROOT)]),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),

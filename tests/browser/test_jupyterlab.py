@@ -1,0 +1,110 @@
+"""A student's first hour, in a real browser: JupyterLab, chapter 1, a wrong answer, a right one, restart and run all."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+WRONG = """def softmax(x, axis=-1):
+    e = np.exp(x - x.min(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+"""
+RIGHT = WRONG.replace("x.min", "x.max")
+SECONDS = 30_000  # milliseconds that a step may take on a busy machine
+
+
+class Notebook:
+    """A notebook open in JupyterLab, driven by what a student can see and click."""
+
+    def __init__(self, page, lab: str, name: str):
+        self.page = page
+        page.set_default_timeout(SECONDS)
+        page.goto(f"{lab}/lab/tree/notebooks/{name}/{name}.ipynb?token=t&reset", wait_until="domcontentloaded")
+        page.locator(".jp-Notebook .jp-Cell").first.wait_for()
+        self.idle()
+
+    def idle(self) -> None:
+        self.page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for()
+
+    def cell(self, text: str):
+        """The first code cell whose source contains this text."""
+        return self.page.locator(".jp-CodeCell", has=self.page.locator(".jp-InputArea", has_text=text)).first
+
+    def run(self, cell) -> None:
+        """Run a cell, and wait until it has an answer."""
+        cell.scroll_into_view_if_needed()
+        cell.locator(".cm-content").click()
+        self.page.keyboard.press("Control+Enter")
+        cell.locator(".jp-InputPrompt", has_text="]:").and_(cell.locator(":not(:has-text('*'))")).first.wait_for()
+        self.idle()
+
+    def write(self, cell, code: str) -> None:
+        """Replace what is in a cell, as a student does: click, select all, type."""
+        cell.scroll_into_view_if_needed()
+        cell.locator(".cm-content").click()
+        self.page.keyboard.press("Control+A")
+        self.page.keyboard.insert_text(code)
+
+    def restart_and_run_all(self) -> None:
+        self.page.locator(
+            "[data-command='notebook:restart-run-all'], [data-jp-item-name='restart-and-run']"
+        ).first.click()
+        self.page.get_by_role("button", name="Confirm Kernel Restart").click()
+
+    def shoot(self, name: str) -> None:
+        """A picture for whoever wants to look: ATTNLAB_SCREENSHOTS names the folder."""
+        if folder := os.environ.get("ATTNLAB_SCREENSHOTS"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            self.page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+@pytest.fixture(params=["light", "dark"])
+def page(chromium, request):
+    context = chromium.new_context(viewport={"width": 1300, "height": 1100}, color_scheme=request.param)
+    page = context.new_page()
+    page.theme = request.param
+    yield page
+    context.close()
+
+
+def test_a_student_is_told_what_they_misunderstood(page, lab):
+    notebook = Notebook(page, lab, "01_softmax")
+    light = str(page.theme == "light").lower()
+    page.locator(f"body[data-jp-theme-light='{light}']").wait_for(state="attached")
+    assert "News" not in page.locator("body").inner_text()
+    notebook.run(notebook.cell("import numpy as np"))
+    answer, question = notebook.cell("def softmax(x, axis=-1)"), notebook.cell("check(softmax)")
+
+    notebook.run(question)
+    assert "run the cell that defines it" in question.inner_text()
+
+    notebook.run(answer)
+    notebook.run(question)
+    assert "not written yet" in question.inner_text()
+
+    notebook.write(answer, WRONG)
+    notebook.run(answer)
+    notebook.run(question)
+    panel = question.get_by_role("region", name="Check of softmax")
+    assert "5 of 6 laws hold" in panel.inner_text()
+    assert "This is what comes out when the minimum is subtracted." in panel.inner_text()
+    assert "yours" in panel.inner_text() and "expected" in panel.inner_text()
+    panel.scroll_into_view_if_needed()
+    notebook.shoot(f"wrong-{page.theme}")
+
+    notebook.write(answer, RIGHT)
+    notebook.run(answer)
+    notebook.run(question)
+    assert "all 6 laws hold, 6 of 6 points" in panel.inner_text()
+    assert "minimum" not in panel.inner_text()
+    notebook.shoot(f"right-{page.theme}")
+
+    notebook.restart_and_run_all()
+    last = notebook.cell("check(softmax_vjp)")
+    last.get_by_role("region", name="Check of softmax_vjp").wait_for()
+    notebook.idle()
+    assert "all 6 laws hold" in panel.inner_text()
+    assert "not written yet" in last.inner_text()
+    notebook.shoot(f"all-{page.theme}")
