@@ -81,12 +81,12 @@ def generate(
     rows, tokens = torch.arange(len(first)), first
     for _ in range(max_length):
         tokens = choose(step(tokens))
-        going = torch.ones_like(tokens, dtype=torch.bool) if end is None else tokens != end
-        if not going.all():
-            step.select(going.nonzero()[:, 0])
+        if end is not None and (tokens == end).any():
+            going = (tokens != end).nonzero()[:, 0]
+            step.select(going)
             rows, tokens = rows[going.to(rows.device)], tokens[going]
-        if len(rows) == 0:
-            break
+            if len(rows) == 0:
+                break
         for row, token in zip(rows.tolist(), tokens.tolist(), strict=True):
             written[row].append(token)
     return written

@@ -121,11 +121,15 @@ class FusedMultiHeadAttention(MultiHeadAttention):
     """The same numbers and the same parameters, faster: the projections in one product, the heads in torch's kernel.
 
     - One product with [W_q; W_k; W_v] reads x once and, backward, sums the three gradients of x inside the product.
+      (With few rows, as when a cache is at work, to put the three together would cost more than that saves.)
     - torch's scaled_dot_product_attention never writes the weights to memory; a causal mask lets it skip the future.
     - Every split and merge is a view: the kernel reads and writes the projection's own layout.
     """
 
     def project(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        few_rows = query.shape[0] * query.shape[1] < query.shape[2]
+        if few_rows:
+            return super().project(query, key, value)
         if query is key is value:
             q, k, v = _project_together(query, self.W_q, self.W_k, self.W_v)
         elif key is value:
