@@ -9,6 +9,7 @@ one projection, so more heads cost no more parameters. Reference: Vaswani et al.
 import torch
 from torch import nn
 
+from attnlab.causal_attention import causal_attention
 from attnlab.dot_product import attention_weights, scaled_dot_product_attention
 from attnlab.dropout import Dropout
 from attnlab.masks import causal_mask, require_boolean
@@ -123,6 +124,7 @@ class FusedMultiHeadAttention(MultiHeadAttention):
     - One product with [W_q; W_k; W_v] reads x once and, backward, sums the three gradients of x inside the product.
       (With few rows, as when a cache is at work, to put the three together would cost more than that saves.)
     - torch's scaled_dot_product_attention never writes the weights to memory; a causal mask lets it skip the future.
+      Where a gradient is wanted on a CPU, attnlab.causal_attention keeps them, and is faster still.
     - Every split and merge is a view: the kernel reads and writes the projection's own layout.
     """
 
@@ -142,8 +144,12 @@ class FusedMultiHeadAttention(MultiHeadAttention):
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Float[Tensor, "B T d_model"]:
         if self.training and self.dropout.p:  # weights that are dropped must be written out first
             return super().attend(q, k, v, mask)
-        if is_causal(mask, q.shape[-2], k.shape[-2]):
-            heads = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        T, S = q.shape[-2], k.shape[-2]
+        if is_causal(mask, T, S):
+            if q.requires_grad and q.is_cpu and T <= 1024:  # keeping the weights spares the backward, while they fit
+                heads = causal_attention(q, k, v)
+            else:
+                heads = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         else:
             heads = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.W_o(merge_heads(heads))
