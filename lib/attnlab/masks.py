@@ -51,6 +51,14 @@ def local_mask(T: int, S: int, radius: int, *, like: AnyArray | None = None) -> 
     return abs(s - t) <= radius
 
 
+def window_mask(centre: AnyArray, S: int, radius: float) -> Bool[AnyArray, "*batch S"]:
+    """Each query sees the keys within ``radius`` of a centre of its own, which need not be a whole number.
+
+    mask[…, s] = |s − centre[…]| ≤ radius
+    """
+    return abs(_places(S, like=centre) - centre[..., None]) <= radius
+
+
 def combine(*masks: AnyArray | None) -> AnyArray | None:
     """What every mask permits: their logical *and*. ``None`` permits everything; so does no mask at all."""
     permitted = None
