@@ -18,7 +18,7 @@ from attnlab.shapes import AnyArray, Array, Float, Tensor
 def value_attention(
     values: Float[AnyArray, "*batch S d"],
     w: Float[AnyArray, " d"],
-    b: Float[AnyArray, ""] | float,
+    b: Float[AnyArray, ""] | int | float,
     mask: Array | Tensor | None = None,
 ) -> Float[AnyArray, "*batch d"]:
     """Attention that nobody asked for: each position is scored by its own value, and the average is returned.

@@ -8,13 +8,15 @@ of −(x − x_i)² / 2 width²: the new point is a query, the known points are 
 Reference: Nadaraya, "On Estimating Regression", 1964; Watson, "Smooth Regression Analysis", 1964.
 """
 
+import numpy as np
+
 from attnlab.arrays import namespace
-from attnlab.shapes import AnyArray, Float
+from attnlab.shapes import AnyArray, Float, Tensor
 from attnlab.softmax import softmax
 
 
 def gaussian_weights(
-    queries: Float[AnyArray, " T"], keys: Float[AnyArray, " S"], width: float
+    queries: Float[AnyArray, " T"], keys: Float[AnyArray, " S"], width: int | float | Tensor
 ) -> Float[AnyArray, "T S"]:
     """The share that each key has in the answer to each query; every row sums to one.
 
@@ -39,7 +41,9 @@ def attention_pool(weights: Float[AnyArray, "*batch T S"], values: Float[AnyArra
     return weights @ values
 
 
-def leave_one_out_loss(x: Float[AnyArray, " N"], y: Float[AnyArray, " N"], width: float) -> AnyArray:
+def leave_one_out_loss(
+    x: Float[AnyArray, " N"], y: Float[AnyArray, " N"], width: int | float | Tensor
+) -> AnyArray | np.floating:
     """How well each point is predicted from all the others: the mean of (y_i − f_{−i}(x_i))², a number to choose
     ``width`` by.
 

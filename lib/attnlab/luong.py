@@ -105,8 +105,8 @@ def predicted_centre(
 def local_attention(
     scores: Float[Tensor, "*batch S"],
     centre: Float[Tensor, "*batch"],
-    radius: float,
-    sigma: float,
+    radius: int | float,
+    sigma: int | float,
     mask: Tensor | None = None,
 ) -> Float[Tensor, "*batch S"]:
     """Weights over the window |s − p| ≤ radius, each lowered by how far it lies from the centre p.

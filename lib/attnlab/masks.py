@@ -51,7 +51,7 @@ def local_mask(T: int, S: int, radius: int, *, like: AnyArray | None = None) -> 
     return abs(s - t) <= radius
 
 
-def window_mask(centre: AnyArray, S: int, radius: float) -> Bool[AnyArray, "*batch S"]:
+def window_mask(centre: AnyArray, S: int, radius: int | float) -> Bool[AnyArray, "*batch S"]:
     """Each query sees the keys within ``radius`` of a centre of its own, which need not be a whole number.
 
     mask[…, s] = |s − centre[…]| ≤ radius
@@ -79,7 +79,7 @@ def masked_softmax(
     A forbidden score becomes −∞ *before* the softmax, so the rest sum to one: exp(x + log m) = m exp(x). A row of
     nothing but −∞ would be 0/0, in the gradient too: such a row is left open, and its weights are zeroed afterwards.
     """
-    if mask is None:
+    if mask is None or scores.shape[axis] == 0:
         return fused_softmax(scores, axis)
     require_boolean(mask)
     mask = _fit(mask, scores)
