@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Numbers = Array | Tensor | Sequence[float]
+Numbers = Array | Tensor | Sequence
 P = ParamSpec("P")
 R = TypeVar("R")
 

@@ -2,9 +2,9 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional
 
 from attnlab.dot_product import (
     attention_vjp,
@@ -48,7 +48,7 @@ def test_scores_are_the_dot_products_of_all_pairs(kind):
 def test_attention_is_what_torch_computes(kind, masked):
     q, k, v = draw()
     mask = combine(padding_mask(np.array([7, 4]), S), causal_mask(T, S)) if masked else None
-    expected = F.scaled_dot_product_attention(
+    expected = functional.scaled_dot_product_attention(
         *map(torch.as_tensor, (q, k, v)), attn_mask=None if mask is None else torch.as_tensor(mask)
     )
     out = scaled_dot_product_attention(kind(q), kind(k), kind(v), None if mask is None else kind(mask))
@@ -189,6 +189,6 @@ def test_shapes_are_named_where_they_do_not_fit():
 
 
 def test_annotations_are_enforced_in_this_run():
-    q, k, v = draw()
+    q, _, v = draw()
     with pytest.raises(jaxtyping.TypeCheckError):
         scaled_dot_product_attention(q, v, v)

@@ -60,7 +60,7 @@ def test_luong_score_chooses_by_name(drawn):
 
 def test_luong_score_says_what_it_takes(drawn):
     h, memory, W, *_ = drawn
-    with pytest.raises(ValueError, match="'general' with W, .* got 'general' with no parameters"):
+    with pytest.raises(ValueError, match=r"'general' with W, .* got 'general' with no parameters"):
         luong_score(h, memory, "general")
     with pytest.raises(ValueError, match="got 'dot' with W"):
         luong_score(h, memory, "dot", W)

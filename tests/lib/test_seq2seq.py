@@ -1,6 +1,6 @@
 import pytest
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 
 from attnlab.additive import additive_attention
 from attnlab.luong import ConcatScore, DotScore, GeneralScore
@@ -92,7 +92,7 @@ def test_the_baseline_looks_nowhere():
 @every
 def test_padding_never_matters(name):
     model = build(name)
-    longer = F.pad(SOURCE, (0, 3), value=PAD)
+    longer = functional.pad(SOURCE, (0, 3), value=PAD)
     torch.testing.assert_close(model(longer, TARGET), model(SOURCE, TARGET))
     torch.testing.assert_close(model(SOURCE[1:, :2], TARGET[1:]), model(SOURCE, TARGET)[1:])
 
@@ -130,7 +130,7 @@ def test_a_sequence_that_has_ended_waits_in_padding():
 
     class Scripted(torch.nn.Module):
         def forward(self, features):
-            return F.one_hot(torch.tensor(next(script)), V_OUT).float()
+            return functional.one_hot(torch.tensor(next(script)), V_OUT).float()
 
     model.decoder.readout = Scripted()
     words, weights = model.greedy_decode(SOURCE, 9)
@@ -162,7 +162,7 @@ def test_attention_learns_to_reverse_and_its_alignment_shows_it(name):
     generator = torch.Generator().manual_seed(5)
     for _ in range(150):
         x, y = reversed_words(64, 7, generator)
-        loss = F.cross_entropy(model(x, y[:, :-1]).flatten(0, 1), y[:, 1:].flatten())
+        loss = functional.cross_entropy(model(x, y[:, :-1]).flatten(0, 1), y[:, 1:].flatten())
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
