@@ -84,7 +84,7 @@ class PipReport:
         elif found := re.match(r"Progress (\d+) of (\d+)", line):
             self.now = re.sub(r" \(.*", "", self.now) + f" ({int(found[1]) / 1e6:.0f} of {int(found[2]) / 1e6:.0f} MB)"
         elif re.match(r"\s+(Installing build dependencies|Getting requirements to build|Preparing metadata)", line):
-            self.now = f"building {self.now.removeprefix('building ')}"
+            self.now = "building " + re.sub(r"^(?:downloading|building) | \(.*", "", self.now)
         elif line.startswith("Installing collected packages: "):
             self.installing = {normalise(name) for name in line.partition(": ")[2].strip().split(", ")}
             self.present = self.installed()

@@ -350,6 +350,7 @@ Ignoring appnope: markers 'sys_platform == "darwin"' don't match your environmen
 Collecting jupyter_server==2.21.1 (from -r requirements.lock (line 972)) | [  1/2] jupyter_server
   Downloading jupyter_server-2.21.1-py3-none-any.whl (1.4 MB) | [  1/2] downloading jupyter-server (1.4 MB)
 Progress 524288 of 1400000 | [  1/2] downloading jupyter-server (1 of 1 MB)
+  Preparing metadata (setup.py): started | [  1/2] building jupyter-server
 Processing /a folder/torch-2.13.0+cpu-cp311-cp311-linux_x86_64.whl (from -r x (line 7)) | [  2/2] torch
 Processing c:\wheels\é\seqeval-1.2.2.tar.gz | [  2/2] seqeval
   Installing build dependencies: started | [  2/2] building seqeval
