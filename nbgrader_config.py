@@ -2,4 +2,4 @@
 
 from autograder.nbgrader import configure
 
-configure(get_config())  # nbgrader provides get_config
+configure(get_config())

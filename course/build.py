@@ -27,7 +27,7 @@ Progress = Callable[[str, str], None]
 _one_at_a_time = threading.Lock()
 
 
-@dataclass
+@dataclass(frozen=True)
 class Built:
     """What became of a chapter: executed anew, or left as it was."""
 
@@ -54,36 +54,55 @@ def select(words: Sequence[str]) -> list[Chapter]:
 
 def build(chapters: Sequence[Chapter], jobs: int, force: bool, progress: Progress) -> list[Built]:
     """Build what changed. Nothing is half-written: a notebook is replaced when it is whole."""
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
-        futures = [pool.submit(_build, chapter, force, progress) for chapter in chapters]
+    todo: list[Job] = []
+    for chapter in chapters:
+        job = Job(chapter, solved_notebook(chapter), digest_of(chapter))
+        if not force and job.release.exists() and _digest_in(job.solution) == job.digest:
+            progress(chapter.name, "up to date")
+        else:
+            progress(chapter.name, "trying every wrong answer")
+            check_misconceptions(chapter)
+            todo.append(job)
+    with ThreadPoolExecutor(max_workers=jobs) as pool:  # the work is in the kernels, which are processes
+        futures = [pool.submit(_build, job, progress) for job in todo]
         try:
-            return [future.result() for future in futures]
+            built = {future.result() for future in futures}
         except BaseException:
             for future in futures:
                 future.cancel()
             raise
+    return [next((b for b in built if b.chapter == c), Built(c, False)) for c in chapters]
 
 
-def _build(chapter: Chapter, force: bool, progress: Progress) -> Built:
-    solution, release = derived(paths.SOLUTIONS, chapter.name), derived(paths.NOTEBOOKS, chapter.name)
-    fresh = solved_notebook(chapter)
-    digest = digest_of(chapter)
-    if not force and release.exists() and _digest_in(solution) == digest:
-        progress(chapter.name, "up to date")
-        return Built(chapter, False)
-    progress(chapter.name, "trying every wrong answer")
-    with _one_at_a_time:
-        check_misconceptions(chapter)
-    progress(chapter.name, "running")
-    execute(fresh, chapter, progress)
-    progress(chapter.name, "making the student's notebook")
-    released = student_text(fresh, chapter)
-    fresh.metadata["attnlab"] = {"digest": digest}
-    write(solution, to_text(fresh))
-    kept = keep_work(release)
-    write(release, released)
-    progress(chapter.name, "built")
-    return Built(chapter, True, kept)
+@dataclass
+class Job:
+    """A chapter that is to be built."""
+
+    chapter: Chapter
+    notebook: NotebookNode
+    digest: str
+
+    @property
+    def solution(self) -> Path:
+        return derived(paths.SOLUTIONS, self.chapter.name)
+
+    @property
+    def release(self) -> Path:
+        return derived(paths.NOTEBOOKS, self.chapter.name)
+
+
+def _build(job: Job, progress: Progress) -> Built:
+    name = job.chapter.name
+    progress(name, "running")
+    execute(job.notebook, job.chapter, progress)
+    progress(name, "making the student's notebook")
+    released = student_text(job.notebook, job.chapter)
+    job.notebook.metadata["attnlab"] = {"digest": job.digest}
+    write(job.solution, to_text(job.notebook))
+    kept = keep_work(job.release)
+    write(job.release, released)
+    progress(name, "built")
+    return Built(job.chapter, True, kept)
 
 
 def check(chapters: Sequence[Chapter], progress: Progress) -> list[str]:

@@ -1,4 +1,4 @@
-"""A student's first hour, in a real browser: JupyterLab, chapter 1, a wrong answer, a right one, restart and run all."""
+"""A student's first hour in a real browser: chapter 1, a wrong answer, a right one, restart and run all."""
 
 import os
 from pathlib import Path
