@@ -1,5 +1,6 @@
 """``attnlab build``: chapters → solutions, executed → notebooks, by nbgrader's own generate step."""
 
+import asyncio
 import hashlib
 import os
 import re
@@ -192,7 +193,7 @@ def execute(notebook: NotebookNode, chapter: Chapter, progress: Progress) -> Non
         )
         client.extra_arguments = ["--log-level=40"]
         try:
-            client.execute(cwd=folder, env=environment)
+            asyncio.run(client.async_execute(cwd=folder, env=environment))  # its own loop, closed at the end
         except CellExecutionError as error:
             fail(f"this cell raised {error.ename}: {error.evalue}")
         except CellTimeoutError:

@@ -15,7 +15,7 @@ from course.source import chapters_in, solved_notebook
 
 
 def attnlab(*words: str):
-    return CliRunner().invoke(app, words)
+    return CliRunner().invoke(app, words, catch_exceptions=False)
 
 
 def released() -> list:
@@ -242,7 +242,7 @@ def test_a_bad_source_gets_one_sentence_with_file_and_line(small_course, what):
 BAD_DECLARATIONS = {
     "a duplicate exercise": (
         EXERCISE + '\nagain = Exercise("double", chapter=90, reference=_double)\n',
-        r"ch90_doubling.py:39: an exercise named double is declared already, at .*ch90_doubling.py:11",
+        r"ch90_doubling.py:35: an exercise named double is declared already, at .*ch90_doubling.py:11",
     ),
     "no misconception": (
         EXERCISE.replace("@double.misconception(caught_by=test_double)\n", ""),
