@@ -5,6 +5,7 @@ A source is percent-format Python (jupytext), with three marks of ours:
     # %% exercise="softmax"      a code cell with the solved function, its body between ### BEGIN SOLUTION and END
     # {{exercise softmax}}       in the text: becomes the exercise's heading with difficulty, minutes and points
     # %% tags=["demo"] alt="…"   a cell that only shows; `alt` describes its picture to those who cannot see it
+    # %% tags=["hide-input"]     its code is folded, in JupyterLab and in the book
 
 Everything else about an exercise comes from its declaration in ``autograder/exercises``.
 """
@@ -121,6 +122,8 @@ def nbgrader(
 
 def plain_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {"tags": metadata["tags"]} if "tags" in metadata else {}
+    if "hide-input" in kept.get("tags", ()):  # the book folds it by its tag, JupyterLab by this
+        kept["jupyter"] = {"source_hidden": True}
     if "alt" in metadata:
         kept["mystnb"] = {"image": {"alt": metadata["alt"]}}
     return kept
