@@ -121,6 +121,10 @@ class Generator(nn.Module):
 
     def __init__(self, vocab: int, d_model: int):
         super().__init__()
+        if d_model % 2:
+            raise ValueError(
+                f"Each of the two directions reads into d_model / 2 numbers: d_model is even, got {d_model}."
+            )
         self.tokens = nn.Embedding(vocab, d_model)
         self.read = nn.GRU(d_model, d_model // 2, batch_first=True, bidirectional=True)
         self.attention = AdditiveAttention(d_model, d_model, d_model)

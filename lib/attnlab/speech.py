@@ -89,6 +89,10 @@ class Listener(nn.Module):
 
     def __init__(self, num_features: int, d_model: int, factor: int):
         super().__init__()
+        if d_model % 2:
+            raise ValueError(
+                f"Each of the two directions reads into d_model / 2 numbers: d_model is even, got {d_model}."
+            )
         self.factor = factor
         self.gru = nn.GRU(num_features * factor, d_model // 2, batch_first=True, bidirectional=True)
 

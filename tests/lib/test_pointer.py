@@ -131,6 +131,11 @@ def test_every_step_is_a_distribution_that_padding_does_not_change(model):
     assert torch.equal(model(source, torch.tensor([4, 2]), read_back, 10).argmax(-1), written)
 
 
+def test_an_odd_width_is_explained():
+    with pytest.raises(ValueError, match="d_model is even, got 7"):
+        PointerGenerator(5, 7)
+
+
 def questions(n, seed):
     """Token 0 asks for one of four kinds; in the passage stands one name of each kind, of a first and a second word."""
     g = torch.Generator().manual_seed(seed)

@@ -178,6 +178,11 @@ def test_transcribing_follows_what_training_computes():
     torch.testing.assert_close(alignment.sum(-1), torch.ones(2, L))
 
 
+def test_an_odd_width_is_explained():
+    with pytest.raises(ValueError, match="d_model is even, got 7"):
+        CTCRecogniser(3, 5, 7)
+
+
 def utterances(n, seed, reverse):
     """Each symbol sounds for three to five noisy frames; the text is what was said, or that from its end."""
     g = torch.Generator().manual_seed(seed)
