@@ -7,6 +7,18 @@ In a notebook:
     check(softmax)
 """
 
-from autograder.notebook import check, check_all
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autograder.notebook import check, check_all
 
 __all__ = ["check", "check_all"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the checks when they are asked for: the process that runs a submission must never have held them."""
+    if name in __all__:
+        from autograder import notebook
+
+        return getattr(notebook, name)
+    raise AttributeError(f"module 'autograder' has no attribute {name!r}")

@@ -100,6 +100,12 @@ class Exercise:
     def points(self) -> float:
         return sum(check.points for check in self.checks)
 
+    @property
+    def banned(self) -> tuple[str, ...]:
+        """What may not be used: the forbidden names, and the reference itself."""
+        own = f"{self.reference.__module__}.{self.reference.__qualname__}"
+        return tuple(dict.fromkeys([*self.forbidden, *([own] if own.startswith("attnlab.") else [])]))
+
     def check(self, points: float = 1) -> Callable[[F], F]:
         """Declare a law. The function must be named ``test_…`` and have a docstring: the student reads it."""
 

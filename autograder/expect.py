@@ -4,6 +4,7 @@ Every failure carries what came, what was expected, the first place where they d
 question. Shapes are compared before values, so nothing is broadcast into agreement.
 """
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,15 @@ class CheckFailure(AssertionError):
         self.index = index
 
 
+def is_tensor(value: Any) -> bool:
+    """Whether this is a tensor of PyTorch's, without loading PyTorch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
 def as_numpy(value: Any) -> np.ndarray | None:
     """An array or tensor as NumPy sees it, without copying; None for anything else."""
-    if hasattr(value, "detach"):
+    if is_tensor(value):
         value = value.detach().cpu()
         value = value.float() if str(value.dtype) == "torch.bfloat16" else value
         return value.numpy()
@@ -37,11 +44,11 @@ def named(value: Any) -> str:
     """What a value is, in a few words: ``None``, ``a list``, ``an array of shape (3, 5)``."""
     array = as_numpy(value)
     if array is not None:
-        return f"{'a tensor' if hasattr(value, 'detach') else 'an array'} of shape {array.shape}"
+        return f"{'a tensor' if is_tensor(value) else 'an array'} of shape {array.shape}"
     if value is None:
         return "None"
-    name = type(value).__name__
-    return f"{'an' if name[:1] in 'aeiou' else 'a'} {name}"
+    name = value.type_name if hasattr(type(value), "type_name") else type(value).__name__
+    return f"{'an' if name[:1] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 def number(value: Any) -> str:
@@ -103,6 +110,8 @@ def same(a: Any, b: Any) -> bool:
         return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if hasattr(type(a), "type_name") and hasattr(type(b), "type_name"):
+        return True  # two objects that each side keeps: what they answer is compared, not they
     first, second = as_numpy(a), as_numpy(b)
     if first is None and second is None:
         return bool(type(a) is type(b) and a == b) if not isinstance(a, int | float) else _close(a, b)

@@ -25,7 +25,7 @@ class Grading:
 
 def grade(sources: Sequence[str], exercises: Sequence[Exercise], seed: int = VISIBLE_SEED) -> Grading:
     """Run the cells and judge the exercises. Never raises for what a student's code does."""
-    with Sandbox(sources) as sandbox:
+    with Sandbox(sources, min((exercise.chapter for exercise in exercises), default=0)) as sandbox:
         try:
             cells = sandbox.run()
         except StudentError as error:

@@ -69,7 +69,7 @@ def check_all(seconds: float = 10.0) -> Panel | Message:
 
 def _judged(exercise: Exercise, answer: Any, namespace: Mapping[str, Any], seconds: float) -> Verdict:
     names = dict(namespace) if isinstance(answer, str) else {**namespace, exercise.name: answer}
-    backend = Here(names, exercise.forbidden, seconds)
+    backend = Here(names, exercise.banned, seconds)
     verdict = judge(exercise, backend, VISIBLE_SEED)
     verdict.printed = backend.printed.getvalue()
     return verdict

@@ -61,7 +61,8 @@ def student(request: pytest.FixtureRequest) -> Student:
     if SUBMISSION not in config.stash:
         pytest.skip("give a notebook with --submission")
     if SANDBOX not in config.stash:
-        config.stash[SANDBOX] = Sandbox(config.stash[SUBMISSION].sources)
+        found = config.stash[SUBMISSION]
+        config.stash[SANDBOX] = Sandbox(found.sources, min(exercise.chapter for exercise in found.exercises()))
     exercise = request.function.exercise
     return Student(Answers(config.stash[SANDBOX], exercise), parameters_of(exercise.reference))
 

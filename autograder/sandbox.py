@@ -1,39 +1,42 @@
 """A process of its own for a submission. The judge asks, it answers; it never sees a check, a seed or a gradebook."""
 
-import os
-import subprocess
-import sys
-import tempfile
-import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-import attnlab
-from autograder import wire
+from autograder import host, library, parcels, wire
 from autograder.exercise import Exercise
-from autograder.student import StudentError
+from autograder.isolation import Layers, Limits
+from autograder.student import Handle, Reference, StudentError, Target
 
-ROOTS = [str(Path(__file__).resolve().parent.parent), str(Path(attnlab.__file__).resolve().parent.parent)]
-CELL_SECONDS = 60.0
 EXERCISE_SECONDS = 10.0
 GRACE = 3.0  # the process ends a call itself; where it does not, it is killed so much later
+MAX_DEATHS = 3  # cells that end their process are left out when it is started anew, up to this many
+MAX_BACK = 20_000  # questions of one call to functions that we passed in
+Cell = dict[str, Any]
 
 
 class Sandbox:
-    """Runs the cells of a submission once, then answers calls of its functions.
+    """Runs the cells of a submission once, then answers questions about its functions.
 
-    A call that kills or blocks the process costs that call; the next one runs the cells again in a new process.
+    A cell or a call that kills or blocks the process costs itself; for the next question the other cells run again,
+    in a new process. ``chapter`` says how much of ``attnlab`` is open.
     """
 
-    def __init__(self, sources: Sequence[str]):
+    def __init__(self, sources: Sequence[str], chapter: int, where: host.Host | None = None):
         self.sources = list(sources)
-        self.cells: list[dict[str, Any]] = []  # what each cell printed, drew and raised
-        self._process: subprocess.Popen[bytes] | None = None
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self.chapter = chapter
+        self.host = where or host.shared()
+        self.limits = Limits()
+        self.layers = Layers()
+        self.cells: list[Cell] = []  # what each cell printed, drew and raised
+        self.generation = 0
+        self._child: host.Child | None = None
+        self._left_out: dict[int, str] = {}
+        self._seconds = self.limits.notebook_seconds
+        self._question = 0
 
     def __enter__(self) -> "Sandbox":
         return self
@@ -42,106 +45,190 @@ class Sandbox:
         self.close()
 
     def close(self) -> None:
-        """End the process and remove its folder."""
-        if self._process is not None:
-            self._process.kill()
-            for stream in (self._process.stdin, self._process.stdout):
-                if stream:
-                    stream.close()
-            self._process.wait()
-            self._process = None
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None
+        """End the process."""
+        if self._child is not None:
+            self._child.close()
+            self._child = None
 
-    def run(self) -> list[dict[str, Any]]:
+    def run(self) -> list[Cell]:
         """Run the cells, if that has not been done. What came of each."""
-        if self._process is None:
-            self._start()
+        while self._child is None:
+            if len(self._left_out) >= MAX_DEATHS:
+                raise StudentError("crashed", f"{MAX_DEATHS} cells of the notebook end the Python process they run in.")
+            self._run_cells()
         return self.cells
 
-    def call(
-        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], forbidden: Sequence[str], seconds: float
+    def _run_cells(self) -> None:
+        self.generation += 1
+        try:
+            self._child = self.host.start()
+        except host.Gone:
+            self.host = host.shared()
+            self._child = self.host.start()
+        opened = self._exchange({"do": "open", "library": library.open_to(self.chapter)}, 60, "The notebook")
+        self.layers = Layers(**opened["layers"])
+        cells: list[Cell] = []
+        for position, source in enumerate(self.sources):
+            if not source.strip():
+                cells.append(_cell())
+                continue
+            if position in self._left_out:
+                cells.append(_cell(self._left_out[position]))
+                continue
+            seconds = min(self.limits.cell_seconds, self._seconds)
+            if seconds <= 0:
+                cells.append(_cell("Not run: the time for all cells was used up before."))
+                continue
+            started = time.monotonic()
+            try:
+                reply = self._exchange(
+                    {"do": "cell", "source": source, "seconds": seconds}, seconds + GRACE, "This cell"
+                )
+                cells.append(_read_cell(reply.get("cell")))
+            except StudentError as error:
+                self._left_out[position] = str(error)
+                return
+            finally:
+                self._seconds -= time.monotonic() - started
+        self.cells = cells
+
+    def ask(
+        self,
+        operation: str,
+        target: Target,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        forbidden: Sequence[str],
+        seconds: float,
+        asked: int,
     ) -> Any:
-        """Call a function of the submission. ``StudentError`` where it gives no answer."""
+        """Put a question to the submission. ``StudentError`` where it gives no answer."""
         self.run()
+        handle = None if target.handle is None else self.number(target.handle, target.name)
         request = {
-            "do": "call",
-            "name": name,
+            "do": operation,
+            "name": target.name,
+            "handle": handle,
+            "method": target.method,
             "args": list(args),
             "kwargs": kwargs,
             "forbidden": list(forbidden),
             "seconds": seconds,
+            "asked": asked,
         }
-        reply = self._ask(request, seconds + GRACE, f"Your `{name}`")
-        if "error" in reply:
-            kind, message, raised = reply["error"]
-            raise StudentError(kind, message, raised)
-        for position, after in reply.get("edited", {}).items():
-            args[position][...] = after
+        reply = self._exchange(request, seconds + GRACE, f"Your `{target.name}`")
+        arrays = parcels.arrays_in([args, kwargs])
+        edited = reply.get("edited")
+        for position, after in edited.items() if isinstance(edited, dict) else ():
+            _edit(arrays, position, after)
         return reply.get("value")
 
-    def _start(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="attnlab-", ignore_cleanup_errors=True)
-        environment = {
-            key: os.environ[key] for key in ("PATH", "SYSTEMROOT", "LANG", "LC_ALL") if key in os.environ
-        } | {
-            "PYTHONPATH": os.pathsep.join(ROOTS),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONUTF8": "1",
-            "MPLBACKEND": "agg",
-            "HOME": self._folder.name,
-            "TMPDIR": self._folder.name,
-            "OMP_NUM_THREADS": "1",
-        }
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-s", "-m", "autograder.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=self._folder.name,
-            env=environment,
-        )
-        request = {"do": "run", "cells": self.sources, "seconds": CELL_SECONDS}
-        limit = CELL_SECONDS * max(1, len(self.sources)) + GRACE
-        self.cells = self._ask(request, limit, "The notebook").get("cells", [])
+    def number(self, handle: int, name: str) -> int:
+        """The number by which the process knows an object; a process that ended has taken its objects along."""
+        generation, number = divmod(handle, 1 << 32)
+        if generation != self.generation:
+            raise StudentError(
+                "lost", f"Your `{name}` is gone: a later call ended the Python process that it lived in."
+            )
+        return number
 
-    def _ask(self, request: dict[str, Any], limit: float, who: str) -> dict[str, Any]:
+    def _exchange(self, request: dict[str, Any], limit: float, who: str) -> dict[str, Any]:
         """One question, one answer. Whatever else comes costs the submission its process, never the judge."""
-        process = self._process
-        assert process is not None and process.stdin is not None and process.stdout is not None
-        expired = threading.Event()
+        child = self._child
+        assert child is not None
+        self._question += 1
+        functions: list[Callable[..., Any]] = []
+        deadline = time.monotonic() + limit
 
-        def kill() -> None:
-            expired.set()
-            process.kill()
+        def refer(value: Any) -> list[Any] | None:
+            if isinstance(value, Handle):
+                return ["object", self.number(value.number, str(value))]
+            parcel = parcels.pack(value)
+            if parcel is None and callable(value):
+                functions.append(value)
+                return ["function", len(functions) - 1, getattr(value, "__name__", "function")]
+            return parcel
 
-        timer = threading.Timer(limit, kill)
-        timer.start()
+        def read(n: int) -> bytes:
+            return child.receive(n, deadline)
+
         try:
-            process.stdin.write(wire.encode(request))
-            process.stdin.flush()
-            reply = wire.decode(self._read)
-            if not isinstance(reply, dict):
-                raise wire.WireError("the reply is not in the agreed form")
-            return reply
-        except (EOFError, OSError):
+            child.send(wire.encode({**request, "id": self._question}, refer), deadline)
+            for _ in range(MAX_BACK):
+                reply = wire.decode(read, self._resolve)
+                if not isinstance(reply, dict):
+                    raise wire.WireError("the reply is not in the agreed form")
+                if "back" not in reply:
+                    break
+                child.send(wire.encode(_answer_back(reply, functions), refer), deadline)
+            else:
+                raise wire.WireError(f"it called a function that was passed in more than {MAX_BACK} times")
+            if reply.get("id") != self._question:
+                raise wire.WireError("it answers a question that was not asked")
+        except host.Gone as gone:
             self.close()
-            if expired.is_set():
-                raise StudentError("time", f"{who} was still running after {limit:.0f} s.") from None
+            if gone.late:
+                raise StudentError("time", f"{who} was still running after {limit - GRACE:.0f} s.") from None
             raise StudentError("crashed", f"{who} ended the Python process it runs in.") from None
         except wire.WireError as error:
             self.close()
             raise StudentError("reply", f"{who} sent what cannot be graded: {error}.") from None
-        finally:
-            timer.cancel()
+        if "error" in reply:
+            raise _read_error(reply["error"], who)
+        return reply
 
-    def _read(self, n: int) -> bytes:
-        assert self._process is not None and self._process.stdout is not None
-        data = self._process.stdout.read(n)
-        if len(data) < n:
-            raise EOFError
-        return data
+    def _resolve(self, tag: str, items: list[Any]) -> Reference:
+        number, type_name = items
+        if tag != "reference" or type(number) is not int or not 0 <= number < 1 << 32 or type(type_name) is not str:
+            raise wire.WireError("the reply is not in the agreed form")
+        return Reference(self.generation << 32 | number, type_name[:100])
+
+
+def _answer_back(question: dict[str, Any], functions: list[Callable[..., Any]]) -> dict[str, Any]:
+    """Call a function that a check passed in. What it makes of wrong arguments is told, like any other exception."""
+    number, args, kwargs = question.get("back"), question.get("args"), question.get("kwargs")
+    if type(number) is not int or not 0 <= number < len(functions):
+        raise wire.WireError("it calls a function that was not passed in")
+    if not isinstance(args, list) or not isinstance(kwargs, dict) or not all(isinstance(key, str) for key in kwargs):
+        raise wire.WireError("the reply is not in the agreed form")
+    try:
+        return {"value": functions[number](*args, **kwargs)}
+    except Exception as error:
+        return {"raise": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
+
+
+def _cell(failure: str = "") -> Cell:
+    return {"text": "", "outputs": [], "failure": failure}
+
+
+def _read_cell(came: Any) -> Cell:
+    """What a process says about a cell, in the form that we know; anything else is dropped."""
+    if not isinstance(came, dict):
+        return _cell()
+    outputs = came.get("outputs") if isinstance(came.get("outputs"), list) else []
+    clean = [
+        {key: value for key, value in output.items() if key in ("text/plain", "image/png") and isinstance(value, str)}
+        for output in outputs or ()
+        if isinstance(output, dict)
+    ]
+    return {"text": str(came.get("text", "")), "outputs": clean, "failure": str(came.get("failure", ""))}
+
+
+KINDS = ("missing", "todo", "raised", "time", "shortcut", "reply")
+
+
+def _read_error(came: Any, who: str) -> StudentError:
+    if isinstance(came, list) and len(came) == 3 and all(isinstance(part, str) for part in came) and came[0] in KINDS:
+        return StudentError(came[0], came[1][:1000], came[2][:100])
+    return StudentError("reply", f"{who} sent what cannot be graded: the reply is not in the agreed form.")
+
+
+def _edit(arrays: list[Any], position: Any, after: Any) -> None:
+    """Write what the student's function did to an argument into ours; what does not fit is no edit of it."""
+    if type(position) is int and 0 <= position < len(arrays):
+        array = arrays[position]
+        if type(after) is type(array) and after.shape == array.shape and after.dtype == array.dtype:
+            array[...] = after
 
 
 @dataclass
@@ -152,17 +239,19 @@ class Answers:
     exercise: Exercise
     seconds: float = EXERCISE_SECONDS
     deaths: int = 0
+    asked: int = field(default=0)
 
-    def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def ask(self, operation: str, target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self.deaths > 1 or self.seconds <= 0:
             why = "the time for this exercise was used up" if self.seconds <= 0 else "your code ended its process twice"
             raise StudentError("time", f"Not tried: {why} before.")
         self.sandbox.run()
+        self.asked += 1
         started = time.monotonic()
         try:
-            return self.sandbox.call(name, args, kwargs, self.exercise.forbidden, self.seconds)
+            return self.sandbox.ask(operation, target, args, kwargs, self.exercise.banned, self.seconds, self.asked)
         except StudentError as error:
-            self.deaths += error.kind == "crashed"
+            self.deaths += error.kind in ("crashed", "reply")
             raise
         finally:
             self.seconds -= time.monotonic() - started

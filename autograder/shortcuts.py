@@ -1,7 +1,7 @@
 """Functions that would be the answer itself: while a student's function runs, they explain instead of answering."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,7 +25,7 @@ def resolve(dotted: str) -> tuple[Any, str, Any] | None:
 
 
 @contextmanager
-def forbidden(names: Iterable[str], namespace: dict[str, Any], answer: str) -> Iterator[None]:
+def forbidden(names: Iterable[str], namespace: MutableMapping[str, Any], answer: str) -> Iterator[None]:
     """Inside the block, each of these functions raises ``Shortcut``, also under a name that ``namespace`` gave it."""
     undo: list[tuple[Any, str, Any]] = []
     try:

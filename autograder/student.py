@@ -20,13 +20,13 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from autograder import shortcuts
+from autograder import operations, shortcuts, wire
 from autograder.exercise import Exercise
-from autograder.expect import as_numpy, named, number
+from autograder.expect import as_numpy, is_tensor, named, number
 from autograder.limits import TimeUp, time_limit
 
 HERE = str(Path(__file__).resolve().parent)
-Kind = Literal["missing", "todo", "raised", "time", "shortcut", "crashed", "reply"]
+Kind = Literal["missing", "todo", "raised", "time", "shortcut", "crashed", "reply", "lost"]
 
 
 class StudentError(Exception):
@@ -38,10 +38,30 @@ class StudentError(Exception):
         self.raised = raised  # the type of the exception, where there was one
 
 
-class Backend(Protocol):
-    """Runs a student's function. Arrays in ``args`` that the function edits are edited here too."""
+@dataclass(frozen=True)
+class Target:
+    """What a question is about: a name in the student's notebook, or an object it gave us; and perhaps its method."""
 
-    def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
+    name: str
+    handle: int | None = None
+    method: str = ""
+
+
+class Backend(Protocol):
+    """Puts a question to the student's code. Arrays that it edits are edited here too.
+
+    The operations are those of ``autograder.operations``. An object that is no data comes back as a ``Reference``.
+    """
+
+    def ask(self, operation: str, target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An object of the student's that stays where it is: a number to ask for it, and the name of its type."""
+
+    number: int
+    type_name: str
 
 
 @dataclass
@@ -91,30 +111,132 @@ def parameters_of(function: Callable[..., Any]) -> tuple[str, ...]:
 
 
 @dataclass
+class Gradients:
+    """What came of a differentiated call. A gradient is None where none flows."""
+
+    value: Any
+    inputs: tuple[Any, ...]
+    keywords: dict[str, Any]
+    parameters: dict[str, Any]
+
+
+@dataclass
 class Student:
-    """The ``student`` fixture. Every attribute is a function of the student's."""
+    """The ``student`` fixture. Every attribute is a function or a class of the student's."""
 
     backend: Backend
     parameters: tuple[str, ...] = ()  # what the reference calls its arguments, to speak of them
     calls: list[Call] = field(default_factory=list)
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
+    def __getattr__(self, name: str) -> "Remote":
         if name.startswith("__"):
             raise AttributeError(name)
+        return Remote(self, Target(name), name)
 
-        def call(*args: Any, **kwargs: Any) -> Any:
-            record = Call(name, copy.deepcopy(args), copy.deepcopy(kwargs), self.parameters)
-            self.calls.append(record)
-            try:
-                record.value = self.backend.call(name, args, kwargs)
-            except StudentError as error:
-                record.error = error
-                raise
-            finally:
-                record.after = copy.deepcopy(args)
-            return record.value
+    def _ask(self, operation: str, target: Target, label: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        record = Call(label, kept(args), kept(kwargs), self.parameters)
+        self.calls.append(record)
+        try:
+            record.value = self._handled(self.backend.ask(operation, target, args, kwargs), record)
+        except StudentError as error:
+            record.error = error
+            raise
+        finally:
+            record.after = kept(args)
+        return record.value
 
-        return call
+    def _handled(self, value: Any, record: Call) -> Any:
+        """References in a value as handles, which can be asked further."""
+        if isinstance(value, Reference):
+            return Handle(self, Target(record.name, value.number), str(record), value.type_name)
+        if isinstance(value, list | tuple):
+            return type(value)(self._handled(item, record) for item in value)
+        if isinstance(value, dict):
+            return {key: self._handled(item, record) for key, item in value.items()}
+        return value
+
+
+class Remote:
+    """Something of the student's that can be called: ``student.softmax``, or a method of an object."""
+
+    def __init__(self, student: Student, target: Target, label: str):
+        self._student, self._target, self._label = student, target, label
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._ask("call", args, kwargs)
+
+    def gradients(self, *args: Any, cotangent: Any = None, **kwargs: Any) -> Gradients:
+        """Call it, and differentiate ``Σ cotangent · result`` by every floating tensor that goes in.
+
+        By every parameter, too, where it is a module. Without ``cotangent`` the result must be a single number.
+        """
+        came = self._ask("gradients", (cotangent, *args), kwargs)
+        if not isinstance(came, dict) or came.keys() != {"value", "inputs", "keywords", "parameters"}:
+            raise StudentError("reply", f"Your `{self._label}` gave no gradients that can be read.")
+        return Gradients(**came)
+
+    def peak_bytes(self, *args: Any, **kwargs: Any) -> int:
+        """Call it; the most memory that its arrays and tensors took at one time.
+
+        It is measured in the student's process, so it is for a law about memory, not for a secret.
+        """
+        return int(self._ask("peak_bytes", args, kwargs))
+
+    def _ask(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return self._student._ask(operation, self._target, self._label, args, kwargs)
+
+
+class Handle(Remote):
+    """An object of the student's, where it is: ``m = student.MultiHeadAttention(12, 3)``.
+
+    ``m(x)`` calls it, ``m.weights(x)`` any method; ``m.parameters()`` are its parameters and buffers by name,
+    ``m.load({...})`` sets them, ``m.attribute("num_heads")`` is what an attribute holds.
+    """
+
+    def __init__(self, student: Student, target: Target, label: str, type_name: str):
+        super().__init__(student, target, label)
+        self.type_name = type_name
+
+    type_name: str = "object"
+
+    @property
+    def number(self) -> int:
+        return self._target.handle if self._target.handle is not None else -1
+
+    def parameters(self) -> dict[str, Any]:
+        return self._ask("parameters", (), {})
+
+    def load(self, values: Mapping[str, Any]) -> None:
+        """Set parameters and buffers by name; arrays and tensors alike. Others keep their values."""
+        self._ask("load", (dict(values),), {})
+
+    def attribute(self, name: str) -> Any:
+        return self._ask("attribute", (name,), {})
+
+    def __getattr__(self, name: str) -> Remote:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        target = Target(self._target.name, self._target.handle, name)
+        return Remote(self._student, target, f"{self._label}.{name}")
+
+    def __deepcopy__(self, memo: Any) -> "Handle":
+        return self
+
+    def __repr__(self) -> str:
+        return self._label
+
+
+def kept(value: Any) -> Any:
+    """A copy that later edits do not reach; what cannot be copied (a function, a module) as it is."""
+    if isinstance(value, list | tuple):
+        return type(value)(kept(item) for item in value)
+    if isinstance(value, dict):
+        return {key: kept(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return value.copy(order="K")
+    if is_tensor(value):
+        return value.detach().clone()
+    return value
 
 
 @dataclass
@@ -125,27 +247,76 @@ class Here:
     forbidden: Sequence[str] = ()
     seconds: float = 10.0
     printed: io.StringIO = field(default_factory=io.StringIO)
+    objects: list[Any] = field(default_factory=list)
+    asked: int = 0
 
     @classmethod
     def ours(cls, exercise: Exercise, function: Callable[..., Any]) -> "Here":
         """A function of our own in the student's place: a misconception, an alternative, the reference."""
         return cls({exercise.name: function})
 
-    def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        function = self.namespace.get(name)
-        if function is None:
+    def ask(self, operation: str, target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        value = self.perform(operation, target, self._objects_in(args), self._objects_in(kwargs))
+        try:
+            return wire.through(value, self.refer, lambda tag, items: Reference(*items))
+        except wire.WireError as error:
+            raise StudentError("reply", f"Your `{target.name}` returned what cannot be graded: {error}.") from None
+
+    def refer(self, value: Any) -> list[Any] | None:
+        """Keep an object that is no data, and give its number and type."""
+        if isinstance(value, wire.DATA) or is_tensor(value):
+            return None
+        self.objects.append(value)
+        return ["reference", len(self.objects) - 1, type(value).__name__]
+
+    def _objects_in(self, value: Any) -> Any:
+        """Handles as the objects they stand for; a generator of random numbers as a copy, so that ours stays put."""
+        if isinstance(value, Handle):
+            return self.objects[value.number]
+        if isinstance(value, np.random.Generator):
+            return copy.deepcopy(value)
+        if isinstance(value, list | tuple):
+            return type(value)(self._objects_in(item) for item in value)
+        if isinstance(value, dict):
+            return {key: self._objects_in(item) for key, item in value.items()}
+        return value
+
+    def find(self, target: Target) -> Any:
+        """The object that a question is about."""
+        name = target.name
+        found = self.namespace.get(name) if target.handle is None else self.objects[target.handle]
+        if found is None:
             raise StudentError("missing", f"There is no `{name}` yet: run the cell that defines it, then check again.")
-        if not callable(function):
-            raise StudentError("missing", f"`{name}` is {named(function)}; a function of that name was expected.")
-        if shortcut := shortcuts.is_forbidden(function, self.forbidden):
+        if target.method:
+            try:
+                return getattr(found, target.method)
+            except AttributeError:
+                raise StudentError(
+                    "missing", f"Your `{type(found).__name__}` has no `{target.method}`; the exercise asks for one."
+                ) from None
+        if target.handle is None and not callable(found):
+            raise StudentError("missing", f"`{name}` is {named(found)}; a function of that name was expected.")
+        if shortcut := shortcuts.is_forbidden(found, self.forbidden):
             raise StudentError("shortcut", f"`{name}` is `{shortcut}` itself: write it without that.")
+        return found
+
+    def perform(self, operation: str, target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Do it, with the student's own objects in and out. ``StudentError`` where it gives no answer."""
+        name = target.method or target.name
+        function = self.find(target)
         if self.seconds <= 0:
             raise StudentError("time", "Not tried: the time for this exercise was used up before.")
         own = getattr(function, "__globals__", {})
+        self.asked += 1
         started = time.perf_counter()
         try:
-            with self._calm(), shortcuts.forbidden(self.forbidden, own, name), time_limit(self.seconds):
-                return function(*args, **kwargs)
+            with (
+                self._calm(),
+                operations.repeatable(self.asked),
+                shortcuts.forbidden(self.forbidden, own, name),
+                time_limit(self.seconds),
+            ):
+                return operations.OPERATIONS[operation](function, args, kwargs)
         except TimeUp:
             raise StudentError(
                 "time", f"Your `{name}` was still running after {self.seconds:.0f} s. Does a loop never end?"
@@ -172,6 +343,8 @@ def explain(error: Exception, name: str) -> StudentError:
         return StudentError("todo", "Not written yet: put your code where `raise NotImplementedError()` stands.")
     if isinstance(error, shortcuts.Shortcut):
         return StudentError("shortcut", str(error))
+    if isinstance(error, operations.Impossible):
+        return StudentError("raised", str(error).replace("{name}", name), "Impossible")
     kind = type(error).__name__
     words = " ".join(str(error).split())
     sentence = f"Your `{name}` raised {kind}" + (f": {words[:300]}" if words else "")

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -137,6 +138,9 @@ def grade(
     seed: Annotated[
         int | None, typer.Option(envvar="ATTNLAB_SEED", help="Draw the inputs from this seed; keep it to yourself.")
     ] = None,
+    require_isolation: Annotated[
+        bool, typer.Option("--require-isolation", help="Refuse where a submission could get out; see attnlab doctor.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Grade submitted notebooks. Each one's code runs in a process of its own; a broken one stops nobody else's.
@@ -158,6 +162,8 @@ def grade(
         if not found:
             stop(f"{path}: there is no notebook in this folder")
         files += sorted(found)
+    if require_isolation:
+        _refuse_without_isolation()
     if seed is None:
         complain.print("No --seed was given: the inputs are the ones that every student can see.", style="yellow")
     rows, broken = [], 0
@@ -180,6 +186,46 @@ def grade(
     else:
         say.print(_table(rows))
     raise typer.Exit(1 if broken else 0)
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Say what keeps a submission from this machine: one of ours tries to get out. Status 1 where it can.
+
+    Examples:
+
+    - `attnlab doctor`
+    - `attnlab doctor --json`
+    """
+    from autograder.doctor import examine
+
+    health = examine()
+    if as_json:
+        layers = asdict(health.layers)
+        print(json.dumps({"isolated": health.isolated, "layers": layers, "escapes": health.escapes}, indent=2))
+    else:
+        say.print(f"In force: {health.layers}.", markup=False)
+        for sentence in health.layers.sentences():
+            say.print(f"  {sentence}", markup=False)
+        for escape in health.escapes:
+            say.print(f"  ✗ A submission of ours {escape}.", style="red", markup=False)
+        if health.isolated:
+            say.print("A submission that tried to get out did not.", style="green")
+    raise typer.Exit(0 if health.isolated else 1)
+
+
+def _refuse_without_isolation() -> None:
+    from autograder.doctor import examine
+
+    health = examine()
+    if not health.isolated:
+        stop(
+            f"--require-isolation: here a submission has {health.layers}"
+            + (f", and {'; '.join(health.escapes)}" if health.escapes else "")
+            + "; grade on Linux, or in a container that allows namespaces or Landlock"
+        )
 
 
 def _verdicts(notebook: Path, only: str, seed: int) -> list:
