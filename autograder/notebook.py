@@ -47,15 +47,22 @@ def check(answer: Callable[..., Any] | str, seconds: float = 10.0) -> Panel | Me
     exercise = _exercise_of(answer, namespace)
     if exercise is None:
         names = ", ".join(f"`{name}`" for name in catalogue.by_name())
+        if _graded_by_nbgrader():
+            return 0.0
         called = answer if isinstance(answer, str) else getattr(answer, "__name__", repr(answer))
         return Message(f"There is no exercise called `{called}`. The exercises are {names}.")
     try:
         verdict = _judged(exercise, answer, namespace, seconds)
     except KeyboardInterrupt:
         return Message(f"You stopped the check of `{exercise.name}`. Nothing was recorded.")
-    if os.environ.get("NBGRADER_EXECUTION"):
-        return verdict.points  # nbgrader without our judge takes the last number of a test cell for its points
+    if _graded_by_nbgrader():
+        return verdict.points
     return Panel(verdict)
+
+
+def _graded_by_nbgrader() -> bool:
+    """nbgrader without our judge takes the last number of a test cell for its points."""
+    return bool(os.environ.get("NBGRADER_EXECUTION"))
 
 
 def check_all(seconds: float = 10.0) -> Panel | Message:

@@ -113,7 +113,13 @@ def _row(law: LawResult) -> str:
 
 def _picture(law: LawResult) -> str:
     """Theirs beside the expected, around the first difference."""
-    if law.got is None or law.want is None or np.shape(law.got) != np.shape(law.want) or np.size(law.want) < 2:
+    if (
+        not law.index
+        or law.got is None
+        or law.want is None
+        or np.shape(law.got) != np.shape(law.want)
+        or np.size(law.want) < 2
+    ):
         return ""
     got, want, mark, labels = _window(np.asarray(law.got), np.asarray(law.want), law.index)
     finite = np.concatenate([a[np.isfinite(a)] for a in (got, want)])
