@@ -12,6 +12,7 @@ from attnlab.decoding import CachedStep, FullStep, greedy_decode
 from attnlab.dot_product import scaled_dot_product_attention
 from attnlab.flash import flash_attention
 from attnlab.gpt import GPT
+from attnlab.gpu_kernels import triton_attention, why_not
 from attnlab.masks import causal_mask
 from attnlab.multi_head import FusedMultiHeadAttention, MultiHeadAttention
 from attnlab.shapes import Tensor
@@ -264,9 +265,7 @@ def decoding(quick: bool) -> Comparison:
 
 def _gpu(T: int, backward: bool) -> Comparison:
     """Our Triton kernel against torch's fused attention, bf16, causal."""
-    from attnlab.gpu_kernels import triton_attention, why_not
-
-    reason = why_not()
+    reason = why_not() if torch.cuda.is_available() else "there is no CUDA GPU here"
     if reason is not None:
         raise NotHereError(reason)
     size = (max(1, 16384 // T), 16, T, 64)

@@ -51,18 +51,13 @@ def label_smoothed_loss(
             f"expected logits (…, V) and targets (…), got {tuple(logits.shape)} and {tuple(targets.shape)}: "
             "each target asks for one row of logits"
         )
+    real = torch.ones_like(targets, dtype=torch.bool) if pad is None else targets != pad
+    q = torch.full_like(logits, smoothing / (V if pad is None else V - 1), requires_grad=False)
     if pad is not None:
-        real = targets != pad
-        logits, targets = logits[real], targets[real]
-    log_p = logits.reshape(-1, V).log_softmax(-1)
-    targets = targets.reshape(-1)
-    if len(targets) == 0:
-        return logits.sum()  # nothing to learn from: 0, with a gradient of 0
-    loss = -log_p.gather(1, targets[:, None]).sum()
-    if smoothing > 0:
-        others = log_p.sum() if pad is None else log_p[:, :pad].sum() + log_p[:, pad + 1 :].sum()
-        loss = (1 - smoothing) * loss - smoothing * others / (V if pad is None else V - 1)
-    return loss / len(targets)
+        q[..., pad] = 0
+    q.scatter_add_(-1, targets[..., None], torch.full_like(q[..., :1], 1 - smoothing))
+    q[~real] = 0
+    return -(q * logits.log_softmax(-1)).sum() / real.sum().clamp(min=1)
 
 
 def warmup_rate(step: int, d_model: int, warmup: int = 4000) -> float:
