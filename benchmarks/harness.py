@@ -52,7 +52,7 @@ class Comparison:
     targets: tuple[Target, ...] = ()
     measures: str = "time"  # or "memory"
     rounds: int = 9
-    most_rounds: int = 45
+    most_rounds: int = 25
     check_equal: bool = field(default=False)  # the jobs return one tensor each, and these must agree
 
 
