@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from benchmarks.harness import MALLOC_FOR_TIME
 
@@ -45,7 +46,7 @@ def main(arguments: list[str]) -> int:
         parser.error(f"no comparison is called {', '.join(unknown)}; there are: {', '.join(ALL)}")
 
     clock = "wall clock, GPU synchronised" if torch.cuda.is_available() else "processor time of the one thread"
-    run = {"machine": harness.machine(), "clock": clock, "comparisons": []}
+    run: dict[str, Any] = {"machine": harness.machine(), "clock": clock, "comparisons": []}
     print("malloc pinned (MALLOC_MMAP_THRESHOLD_, MALLOC_TRIM_THRESHOLD_) by starting anew; contenders interleaved.")
     print(" · ".join(f"{key}: {value}" for key, value in run["machine"].items()), end="\n\n", flush=True)
     for name in options.names or ALL:

@@ -13,13 +13,14 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 Job = Callable[[], Any]
+EQUAL = {torch.float32: 1e-3, torch.bfloat16: 3e-2}  # of the largest entry
 MIN_SAMPLE_S = 0.01  # a sample shorter than this is repeated until it is as long
 MALLOC_FOR_TIME = {"MALLOC_MMAP_THRESHOLD_": str(4 << 30), "MALLOC_TRIM_THRESHOLD_": str(4 << 30)}
 MALLOC_FOR_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(64 << 10)}
@@ -47,13 +48,13 @@ class Comparison:
 
     name: str
     title: str
-    contenders: dict[str, Callable[[], Job]]
+    contenders: Mapping[str, Callable[[], Job]]
     baseline: str
     targets: tuple[Target, ...] = ()
     measures: str = "time"  # or "memory"
     rounds: int = 9
     most_rounds: int = 25
-    check_equal: bool = field(default=False)  # the jobs return one tensor each, and these must agree
+    check_equal: bool = field(default=False)  # the jobs return a tensor or some, and these must agree
 
 
 def measure_times(comparison: Comparison, say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
@@ -154,11 +155,13 @@ def _prepare(comparison: Comparison) -> tuple[dict[str, Job], dict[str, str]]:
 
 def _require_equal(jobs: dict[str, Job]) -> None:
     outputs = {name: job() for name, job in jobs.items()}
+    outputs = {name: out if isinstance(out, tuple) else (out,) for name, out in outputs.items()}
     first, expected = next(iter(outputs.items()))
     for name, out in outputs.items():
-        difference = (out - expected).abs().max().item()
-        if not difference <= 1e-3 * max(1.0, expected.abs().max().item()):
-            raise AssertionError(f"{name} differs from {first} by {difference}: they do not compute the same thing")
+        for ours, theirs in zip(out, expected, strict=True):
+            difference = (ours.float() - theirs.float()).abs().max().item()
+            if not difference <= EQUAL[ours.dtype] * max(1.0, theirs.float().abs().max().item()):
+                raise AssertionError(f"{name} differs from {first} by {difference}: they do not compute the same thing")
 
 
 def _now() -> float:
