@@ -36,13 +36,15 @@ class SplitProjections(nn.Module):
 
 
 class TorchTransformer(nn.Module):
-    """nn.Transformer with embeddings and output like ours, and the same masks."""
+    """nn.Transformer with embeddings and output like ours, the same masks, and torch's dropout throughout."""
 
     def __init__(self, vocab: int, d_model: int, num_heads: int, layers: int, d_ff: int, dropout: float, pad: int):
         super().__init__()
         self.pad = pad
         self.src_embedding = Embedding(vocab, d_model, dropout, pad)
         self.tgt_embedding = Embedding(vocab, d_model, dropout, pad)
+        self.src_embedding.dropout = nn.Dropout(dropout)  # type: ignore[assignment]  # ours draws faster
+        self.tgt_embedding.dropout = nn.Dropout(dropout)  # type: ignore[assignment]
         self.transformer = nn.Transformer(d_model, num_heads, layers, layers, d_ff, dropout, batch_first=True)
         self.W_out = nn.Linear(d_model, vocab)
 
