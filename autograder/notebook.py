@@ -1,5 +1,6 @@
 """``check(softmax)``: the checks of an exercise, in the learner's own kernel, answered at once by a panel."""
 
+import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -109,7 +110,7 @@ def explain_missing_names() -> None:
     def handler(shell: Any, kind: type, error: NameError, trace: Any, tb_offset: Any = None) -> list[str] | None:
         if error.name in catalogue.by_name():
             sentence = f"There is no `{error.name}` yet: run the cell that defines it, then check again."
-            sys.modules["IPython.display"].display(Message(sentence))
+            importlib.import_module("IPython.display").display(Message(sentence))
             return [f"NameError: {sentence}"]
         shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
         return None

@@ -1,5 +1,8 @@
-"""Shape annotations of attnlab are enforced at every call while the tests run."""
+"""Shape annotations of attnlab are enforced at every call while the tests run, where jaxtyping and beartype are."""
 
-from jaxtyping import install_import_hook
+from importlib.util import find_spec
 
-install_import_hook("attnlab", "beartype.beartype")
+if find_spec("jaxtyping") and find_spec("beartype"):  # Colab has neither
+    from jaxtyping import install_import_hook
+
+    install_import_hook("attnlab", "beartype.beartype")

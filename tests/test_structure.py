@@ -1,6 +1,7 @@
 """The shape of the repository, and the tools that look after it."""
 
 import ast
+import os
 import subprocess
 import sys
 import tomllib
@@ -73,7 +74,8 @@ import attnlab
 for module in pkgutil.walk_packages(attnlab.__path__, "attnlab."):
     importlib.import_module(module.name)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(["lib", "."])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stderr
 
 
