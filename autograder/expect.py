@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-TOLERANCE = {"float16": 4e-3, "bfloat16": 2e-2, "float32": 2e-5, "float64": 1e-9}
+TOLERANCE = {"float16": 4e-3, "bfloat16": 2e-2, "float32": 2e-5, "float64": 1e-7}
 SAME = 1e-5  # two ways to write the same mistake differ by rounding
 
 
@@ -85,7 +85,7 @@ def close(got: Any, want: Any, cause: str = "", tolerance: float | None = None) 
     expected = np.asarray(want) if wanted is None else wanted
     array = is_array(got, expected.shape, cause)
     if tolerance is None:
-        tolerance = max(TOLERANCE.get(str(a.dtype), 1e-9) for a in (array, expected))
+        tolerance = max(TOLERANCE.get(str(a.dtype), 1e-7) for a in (array, expected))
     if (array.dtype.kind == "b") != (expected.dtype.kind == "b"):
         raise CheckFailure(f"Your array holds {array.dtype}; expected is {expected.dtype}.", cause, array, expected)
     a, b = array.astype(np.float64), expected.astype(np.float64)
