@@ -165,16 +165,17 @@ class Sandbox:
                 raise wire.WireError(f"it called a function that was passed in more than {MAX_BACK} times")
             if reply.get("id") != self._question:
                 raise wire.WireError("it answers a question that was not asked")
+            error = _read_error(reply["error"]) if "error" in reply else None
         except host.Gone as gone:
             self.close()
             if gone.late:
                 raise StudentError("time", f"{who} was still running after {limit - GRACE:.0f} s.") from None
             raise StudentError("crashed", f"{who} ended the Python process it runs in.") from None
-        except wire.WireError as error:
+        except wire.WireError as lie:
             self.close()
-            raise StudentError("reply", f"{who} sent what cannot be graded: {error}.") from None
-        if "error" in reply:
-            raise _read_error(reply["error"], who)
+            raise StudentError("reply", f"{who} sent what cannot be graded: {lie}.") from None
+        if error is not None:
+            raise error
         return reply
 
     def _resolve(self, tag: str, items: list[Any]) -> Reference:
@@ -217,10 +218,10 @@ def _read_cell(came: Any) -> Cell:
 KINDS = ("missing", "todo", "raised", "time", "shortcut", "reply")
 
 
-def _read_error(came: Any, who: str) -> StudentError:
+def _read_error(came: Any) -> StudentError:
     if isinstance(came, list) and len(came) == 3 and all(isinstance(part, str) for part in came) and came[0] in KINDS:
         return StudentError(came[0], came[1][:1000], came[2][:100])
-    return StudentError("reply", f"{who} sent what cannot be graded: the reply is not in the agreed form.")
+    raise wire.WireError("the reply is not in the agreed form")
 
 
 def _edit(arrays: list[Any], position: Any, after: Any) -> None:
