@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autograder.exercise import Exercise
+from autograder.isolation import Limits
 from autograder.judge import VISIBLE_SEED, Verdict, judge
 from autograder.laws import LawResult
 from autograder.sandbox import Answers, Sandbox
@@ -23,14 +24,20 @@ class Grading:
         return sum(verdict.points for verdict in self.verdicts)
 
 
-def grade(sources: Sequence[str], exercises: Sequence[Exercise], seed: int = VISIBLE_SEED) -> Grading:
+def grade(
+    sources: Sequence[str],
+    exercises: Sequence[Exercise],
+    seed: int = VISIBLE_SEED,
+    limits: Limits | None = None,
+) -> Grading:
     """Run the cells and judge the exercises. Never raises for what a student's code does."""
-    with Sandbox(sources, min((exercise.chapter for exercise in exercises), default=0)) as sandbox:
+    with Sandbox(sources, min((exercise.chapter for exercise in exercises), default=0), limits=limits) as sandbox:
         try:
             cells = sandbox.run()
         except StudentError as error:
             return Grading([_failed(exercise, str(error)) for exercise in exercises], [])
-        return Grading([judge(exercise, Answers(sandbox, exercise), seed) for exercise in exercises], cells)
+        verdicts = [judge(e, Answers(sandbox, e), seed, sources, sandbox.chapter) for e in exercises]
+        return Grading(verdicts, cells)
 
 
 def _failed(exercise: Exercise, why: str) -> Verdict:

@@ -78,7 +78,8 @@ def check_all(seconds: float = 10.0) -> Panel | Message:
 def _judged(exercise: Exercise, answer: Any, namespace: Mapping[str, Any], seconds: float) -> Verdict:
     names = dict(namespace) if isinstance(answer, str) else {**namespace, exercise.name: answer}
     backend = Here(names, exercise.banned, seconds)
-    verdict = judge(exercise, backend, VISIBLE_SEED)
+    cells = namespace.get("In", ())  # IPython's record of what was run
+    verdict = judge(exercise, backend, VISIBLE_SEED, [str(cell) for cell in cells])
     verdict.printed = backend.printed.getvalue()
     return verdict
 

@@ -14,7 +14,7 @@ import pytest
 
 from autograder import catalogue, submission
 from autograder.expect import CheckFailure
-from autograder.judge import VISIBLE_SEED
+from autograder.judge import VISIBLE_SEED, shortcuts_in
 from autograder.laws import generator
 from autograder.sandbox import Answers, Sandbox
 from autograder.student import Student, StudentError, parameters_of
@@ -64,6 +64,9 @@ def student(request: pytest.FixtureRequest) -> Student:
         found = config.stash[SUBMISSION]
         config.stash[SANDBOX] = Sandbox(found.sources, min(exercise.chapter for exercise in found.exercises()))
     exercise = request.function.exercise
+    found = config.stash[SUBMISSION]
+    for use in shortcuts_in(found.sources, exercise, config.stash[SANDBOX].chapter):
+        pytest.fail(use.sentence(exercise.name), pytrace=False)
     return Student(Answers(config.stash[SANDBOX], exercise), parameters_of(exercise.reference))
 
 

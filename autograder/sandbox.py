@@ -1,5 +1,6 @@
 """A process of its own for a submission. The judge asks, it answers; it never sees a check, a seed or a gradebook."""
 
+import base64
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,6 @@ from autograder.exercise import Exercise
 from autograder.isolation import Layers, Limits
 from autograder.student import Handle, Reference, StudentError, Target
 
-EXERCISE_SECONDS = 10.0
 GRACE = 3.0  # the process ends a call itself; where it does not, it is killed so much later
 MAX_DEATHS = 3  # cells that end their process are left out when it is started anew, up to this many
 MAX_BACK = 20_000  # questions of one call to functions that we passed in
@@ -25,11 +25,17 @@ class Sandbox:
     in a new process. ``chapter`` says how much of ``attnlab`` is open.
     """
 
-    def __init__(self, sources: Sequence[str], chapter: int, where: host.Host | None = None):
+    def __init__(
+        self,
+        sources: Sequence[str],
+        chapter: int,
+        where: host.Host | None = None,
+        limits: Limits | None = None,
+    ):
         self.sources = list(sources)
         self.chapter = chapter
         self.host = where or host.shared()
-        self.limits = Limits()
+        self.limits = limits or Limits()
         self.layers = Layers()
         self.cells: list[Cell] = []  # what each cell printed, drew and raised
         self.generation = 0
@@ -207,12 +213,24 @@ def _read_cell(came: Any) -> Cell:
     if not isinstance(came, dict):
         return _cell()
     outputs = came.get("outputs") if isinstance(came.get("outputs"), list) else []
-    clean = [
-        {key: value for key, value in output.items() if key in ("text/plain", "image/png") and isinstance(value, str)}
-        for output in outputs or ()
-        if isinstance(output, dict)
-    ]
+    clean = []
+    for output in outputs or ():
+        text, picture = (
+            (output.get("text/plain"), output.get("image/png")) if isinstance(output, dict) else (None, None)
+        )
+        shown = {"text/plain": text} if isinstance(text, str) else {}
+        if isinstance(picture, str) and _is_png(picture):
+            shown["image/png"] = picture
+        clean.append(shown)
     return {"text": str(came.get("text", "")), "outputs": clean, "failure": str(came.get("failure", ""))}
+
+
+def _is_png(text: str) -> bool:
+    """Whether this is a picture and nothing else: it will stand inside an attribute of a page."""
+    try:
+        return base64.b64decode(text, validate=True).startswith(b"\x89PNG\r\n\x1a\n")
+    except ValueError:
+        return False
 
 
 KINDS = ("missing", "todo", "raised", "time", "shortcut", "reply")
@@ -238,9 +256,12 @@ class Answers:
 
     sandbox: Sandbox
     exercise: Exercise
-    seconds: float = EXERCISE_SECONDS
+    seconds: float = field(default=0.0)
     deaths: int = 0
-    asked: int = field(default=0)
+    asked: int = 0
+
+    def __post_init__(self) -> None:
+        self.seconds = self.seconds or self.sandbox.limits.exercise_seconds
 
     def ask(self, operation: str, target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self.deaths > 1 or self.seconds <= 0:

@@ -1,8 +1,12 @@
-"""Functions that would be the answer itself: while a student's function runs, they explain instead of answering."""
+"""Functions that would be the answer itself: while a student's function runs, they explain instead of answering.
+
+Under any name: they are replaced where they live and where the notebook bound them, and PyTorch's own are caught when
+they are called, by whatever way the student's code came by them.
+"""
 
 import sys
 from collections.abc import Iterable, Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 
@@ -28,30 +32,54 @@ def resolve(dotted: str) -> tuple[Any, str, Any] | None:
 def forbidden(names: Iterable[str], namespace: MutableMapping[str, Any], answer: str) -> Iterator[None]:
     """Inside the block, each of these functions raises ``Shortcut``, also under a name that ``namespace`` gave it."""
     undo: list[tuple[Any, str, Any]] = []
+    originals: dict[int, str] = {}
     try:
         for dotted in names:
             target = resolve(dotted)
             if target is None:
                 continue
             owner, attribute, original = target
+            originals[id(original)] = dotted
 
             def explain(*args: Any, _name: str = dotted, **kwargs: Any) -> Any:
-                raise Shortcut(f"`{_name}` is the answer to this exercise: write {answer} without it.")
+                raise Shortcut(_why(_name, answer))
 
-            aliases = [key for key, value in namespace.items() if value is original and key != answer]
-            for holder, key in [(owner, attribute)]:
-                undo.append((holder, key, original))
+            places = [(owner, attribute)]
+            if isinstance(original, type) and "forward" in vars(original):
+                places.append((original, "forward"))  # an object that was made before, or of a class derived from it
+            for holder, key in places:
+                undo.append((holder, key, getattr(holder, key)))
                 setattr(holder, key, explain)
-            for key in aliases:
+            for key in [key for key, value in namespace.items() if value is original and key != answer]:
                 undo.append((namespace, key, original))
                 namespace[key] = explain
-        yield
+        with _watch(originals, answer):
+            yield
     finally:
         for holder, key, original in reversed(undo):
             if holder is namespace:
                 namespace[key] = original
             else:
                 setattr(holder, key, original)
+
+
+def _watch(originals: dict[int, str], answer: str) -> Any:
+    """PyTorch tells of every call of its functions, whatever they are called by."""
+    if "torch" not in sys.modules or not originals:
+        return nullcontext()
+    from torch.overrides import TorchFunctionMode
+
+    class Watch(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if name := originals.get(id(func)):
+                raise Shortcut(_why(name, answer))
+            return func(*args, **(kwargs or {}))
+
+    return Watch()
+
+
+def _why(name: str, answer: str) -> str:
+    return f"`{name}` is the answer to this exercise: write `{answer}` without it."
 
 
 def is_forbidden(function: Any, names: Iterable[str]) -> str | None:

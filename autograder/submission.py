@@ -1,5 +1,6 @@
 """A submitted notebook, read without trust: any notebook format from 3 on, with or without nbgrader's metadata."""
 
+import codecs
 import json
 import re
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 from autograder import catalogue
 from autograder.exercise import Exercise
 
+BYTE_ORDER_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # some editors on Windows write them
 MAX_BYTES = 100 << 20
 DEFINES = r"(?m)^[ \t]*(?:def|class)[ \t]+{0}\b|^[ \t]*{0}[ \t]*(?::[^=\n]+)?="
 
@@ -62,9 +64,12 @@ class Submission:
 def read(path: Path) -> Submission:
     """Read a notebook; ``SubmissionError`` where it is none."""
     try:
+        if path.is_symlink() or not (path.is_file() or path.is_dir() or not path.exists()):
+            raise SubmissionError(f"{path}: a link or a device, not a notebook; hand in the file itself.")
         if path.stat().st_size > MAX_BYTES:
             raise SubmissionError(f"{path}: larger than {MAX_BYTES >> 20} MiB; clear its outputs and save it again.")
-        text = path.read_bytes().decode("utf-8-sig")
+        data = path.read_bytes()
+        text = data.decode(json.detect_encoding(data) if data.startswith(BYTE_ORDER_MARKS) else "utf-8")
     except FileNotFoundError:
         raise SubmissionError(f"{path}: there is no such file.") from None
     except IsADirectoryError:
@@ -120,7 +125,7 @@ def _cell(cell: dict[str, Any], position: int) -> Cell:
     tags = metadata.get("tags") if isinstance(metadata.get("tags"), list) else []
     assert isinstance(tags, list)
     return Cell(
-        source=str(source).replace("\r\n", "\n"),
+        source=str(source).replace("\r\n", "\n").replace("\r", "\n"),
         position=position,
         tags=tuple(str(tag) for tag in tags),
         grade_id=str(nbgrader.get("grade_id", "")),

@@ -35,6 +35,7 @@ class Limits:
     open_files: int = 256
     cell_seconds: float = 60.0  # for one cell
     notebook_seconds: float = 180.0  # for all cells
+    exercise_seconds: float = 10.0  # for all laws of one exercise
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 from autograder import catalogue, submission
 from autograder.exercise import Exercise
 from autograder.grading import Grading, grade
+from autograder.isolation import Limits
 from autograder.judge import Verdict
 
 SOFTMAX = """
@@ -38,9 +39,11 @@ def exercises(*names: str) -> list[Exercise]:
     return [catalogue.by_name()[name] for name in names or NAMES]
 
 
-def graded(*sources: str, names: tuple[str, ...] = ("softmax",), seed: int = SEED) -> Grading:
+def graded(
+    *sources: str, names: tuple[str, ...] = ("softmax",), seed: int = SEED, limits: Limits | None = None
+) -> Grading:
     """Grade cells as a submission."""
-    return grade(list(sources), exercises(*names), seed)
+    return grade(list(sources), exercises(*names), seed, limits)
 
 
 def verdict(*sources: str, name: str = "softmax", seed: int = SEED) -> Verdict:
