@@ -11,6 +11,7 @@ from autograder.student import Here
 
 SEEDS = (0, 1, 20261121)  # the visible one, and two that an instructor might keep
 EXERCISES = [pytest.param(e, id=e.name) for e in catalogue.all_exercises()]
+FUNCTIONS = [pytest.param(e, id=e.name) for e in catalogue.all_exercises() if not isinstance(e.reference, type)]
 MISCONCEPTIONS = [
     pytest.param(e, m, id=f"{e.name}-{m.name}") for e in catalogue.all_exercises() for m in e.misconceptions
 ]
@@ -64,7 +65,7 @@ def test_returning_the_first_argument_earns_nothing(exercise: Exercise):
     assert judge(exercise, Here.ours(exercise, lambda x, *args, **kwargs: x)).points == 0
 
 
-@pytest.mark.parametrize("exercise", EXERCISES)
+@pytest.mark.parametrize("exercise", FUNCTIONS)  # what tells two objects apart is what they answer in the checks
 def test_the_drawn_inputs_tell_misconceptions_apart(exercise: Exercise):
     """Each wrong answer differs from the reference somewhere on the inputs that the exercise draws or on its checks."""
     drawn = list(exercise.samples(generator(0, exercise, "separate")))
