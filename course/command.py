@@ -2,6 +2,7 @@
 
 import json
 import os
+import webbrowser
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -64,7 +65,7 @@ def build(
     force: Annotated[bool, typer.Option("--force", help="Build what has not changed, too.")] = False,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Chapters at a time.")] = os.cpu_count() or 1,
 ) -> None:
-    """Make solutions/ and notebooks/ from chapters/: only what changed, several at a time.
+    """Make solutions/ and notebooks/ from chapters/: only what changed, several at a time; and the README's table.
 
     Examples:
 
@@ -74,15 +75,19 @@ def build(
     """
     from autograder.exercise import DeclarationError
     from course import build as builder
+    from course import readme
 
     try:
         selected = builder.select(chapters or [])
         with Progress(len(selected)) as report:
             if check:
                 wrong = builder.check(selected, report)
+                if not readme.is_right():
+                    wrong.append("README.md: its table of chapters is not what chapters/ say; run: attnlab build")
             else:
                 built = builder.build(selected, jobs, force, report)
                 gone = [] if chapters else builder.remove_orphans()
+                table = readme.write()
     except (builder.BuildError, DeclarationError) as error:
         stop(str(error).replace(f"{paths.ROOT}{os.sep}", ""))
     except KeyboardInterrupt:
@@ -99,6 +104,8 @@ def build(
         say.print(f"Removed {paths.shown(path)}: its chapter is gone.", markup=False)
     changed = [result.chapter.name for result in built if result.changed]
     say.print(f"Built {', '.join(changed)}." if changed else "Nothing has changed.", markup=False)
+    if table:
+        say.print("README.md has a new table of chapters.")
     for result in built:
         if result.kept:
             say.print(f"Your work in a notebook was kept as {paths.shown(result.kept)}.", markup=False)
@@ -226,6 +233,31 @@ def _refuse_without_isolation() -> None:
             + (f", and {'; '.join(health.escapes)}" if health.escapes else "")
             + "; grade on Linux, or in a container that allows namespaces or Landlock"
         )
+
+
+@app.command()
+def book(
+    look: Annotated[bool, typer.Option("--open", help="Open it in the browser when it is built.")] = False,
+) -> None:
+    """Make the book, a web site that needs no network, from solutions/ as they stand: in book/_build/html.
+
+    Examples:
+
+    - `attnlab book`
+    - `attnlab book --open`
+    """
+    from autograder.exercise import DeclarationError
+    from course import book as maker
+    from course.source import BuildError
+
+    try:
+        with complain.status("making the book"):
+            page = maker.build()
+    except (maker.BookError, BuildError, DeclarationError) as error:
+        stop(str(error).replace(f"{paths.ROOT}{os.sep}", ""))
+    say.print(f"The book is {paths.shown(page)}", markup=False, soft_wrap=True)
+    if look:
+        webbrowser.open(page.as_uri())
 
 
 def _verdicts(notebook: Path, only: str, seed: int) -> list:

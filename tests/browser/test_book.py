@@ -1,0 +1,266 @@
+"""The book in a real browser, with every other host refused: nothing is missing, by day and by night, on a phone."""
+
+import json
+import os
+import re
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
+
+from autograder import catalogue, panel
+from autograder.judge import judge
+from autograder.student import Here
+from course import book, paths
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+DESK, PHONE = {"width": 1300, "height": 900}, {"width": 360, "height": 740}
+SECONDS = 30_000  # milliseconds that a step may take on a busy machine
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """The book, built from nothing in a folder with a space and an é."""
+    return book.build(tmp_path_factory.mktemp("café au lait")).parent
+
+
+@pytest.fixture(scope="module")
+def pages(site: Path) -> list[str]:
+    found = [path.relative_to(site) for path in site.rglob("*.html")]
+    return sorted(path.as_posix() for path in found if path.parts[0] != "_static")
+
+
+@pytest.fixture(scope="module")
+def different(site: Path, pages: list[str]) -> list[str]:
+    """The pages worth a look each: of those of the library, which are all alike, the longest."""
+    library = sorted((name for name in pages if name.startswith("reference/")), key=lambda n: (site / n).stat().st_size)
+    return [name for name in pages if name not in library] + library[-3:]
+
+
+@pytest.fixture(scope="module")
+def served(site: Path) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(params=["served", "from disk"])
+def address(request, site: Path) -> str:
+    return site.as_uri() if request.param == "from disk" else request.getfixturevalue("served")
+
+
+class Reader:
+    """A browser page that refuses every host but the book's, and writes down what was missing."""
+
+    def __init__(self, chromium, address: str, viewport=DESK, scheme="light"):
+        self.address = address
+        self.missing: list[str] = []
+        self.context = chromium.new_context(viewport=viewport, color_scheme=scheme)
+        self.context.route("**/*", self.only_ours)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(SECONDS)
+        self.page.on("requestfailed", lambda request: self.missing.append(f"failed: {request.url}"))
+        self.page.on("response", self.look_at)
+        self.page.on("pageerror", lambda error: self.missing.append(f"script: {error}"))
+
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.context.close()
+
+    def only_ours(self, route) -> None:
+        if route.request.url.startswith((self.address, "data:")):
+            route.continue_()
+        else:
+            self.missing.append(f"elsewhere: {route.request.url}")
+            route.abort()
+
+    def look_at(self, response) -> None:
+        if response.status >= 400:
+            self.missing.append(f"{response.status}: {response.url}")
+
+    def open(self, name: str):
+        self.page.goto(f"{self.address}/{name}", wait_until="load")
+        self.page.evaluate("document.fonts.ready.then(() => true)")
+        return self.page
+
+    def shoot(self, name: str) -> None:
+        """A picture for whoever wants to look: ATTNLAB_SCREENSHOTS names the folder."""
+        if folder := os.environ.get("ATTNLAB_SCREENSHOTS"):
+            self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+
+
+def test_every_page_is_whole_and_asks_nobody_else(chromium, address, different):
+    with Reader(chromium, address) as reader:
+        for name in different:
+            page = reader.open(name)
+            sizes = page.locator("img").evaluate_all("all => all.filter(i => i.complete).map(i => i.naturalWidth)")
+            assert all(sizes), name
+            assert page.locator("h1:visible").count() == 1, name
+    assert reader.missing == []
+    assert "chapters/01_softmax.html" in different
+
+
+def test_formulas_are_set_by_the_browser_in_the_books_own_font(chromium, address):
+    with Reader(chromium, address) as reader:
+        page = reader.open("chapters/01_softmax.html")
+        assert page.locator("math").count() > 100
+        assert page.locator("main").inner_text().count("$") == 0
+        heights = page.locator(".formula math").evaluate_all("all => all.map(m => m.getBoundingClientRect().height)")
+        assert min(heights) > 10
+        fonts = page.evaluate("Array.from(document.fonts).filter(f => f.status == 'loaded').map(f => f.family)")
+        assert any("STIX Two Math" in family for family in fonts)
+        reader.shoot("book-chapter-light")
+
+
+def test_search_finds_a_word_of_a_chapter(chromium, address):
+    with Reader(chromium, address) as reader:
+        page = reader.open("search.html?q=temperature")
+        page.locator("#search-results li a").first.wait_for()
+        assert "1 · Softmax" in page.locator("#search-results").inner_text()
+
+
+def test_night_follows_the_system_and_the_button(chromium, served):
+    with Reader(chromium, served, scheme="dark") as reader:
+        page = reader.open("chapters/01_softmax.html")
+        brightness = "e => getComputedStyle(e).backgroundColor.match(/[0-9.]+/g).map(Number)"
+        assert page.locator("html").get_attribute("data-theme") == "dark"
+        assert sum(page.locator("body").evaluate(brightness)[:3]) < 150
+        for shown in page.locator(".cell_output .text_html, .cell_output img").all():
+            assert shown.evaluate(brightness)[3:] == [0], "a white box stands on a black page"
+        reader.shoot("book-chapter-dark")
+        page.get_by_label("Color mode").click()
+        page.get_by_text("Light", exact=True).click()
+        assert page.locator("html").get_attribute("data-theme") == "light"
+        assert sum(page.locator("body").evaluate(brightness)[:3]) > 700
+
+
+def test_no_page_is_wider_than_a_phone(chromium, served, different):
+    with Reader(chromium, served, viewport=PHONE) as reader:
+        for name in different:
+            page = reader.open(name)
+            assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], name
+        reader.open("chapters/01_softmax.html")
+        reader.shoot("book-chapter-phone")
+
+
+def test_a_solution_is_folded_behind_what_the_student_finds(chromium, served):
+    with Reader(chromium, served) as reader:
+        page = reader.open("chapters/01_softmax.html")
+        stub = page.locator(".cell.tag_stub").first
+        assert "raise NotImplementedError()" in stub.inner_text()
+        solution = page.locator(".cell.tag_solution").first
+        assert "A solution" in solution.inner_text()
+        assert not solution.locator("pre").first.is_visible()
+        solution.locator("summary").first.click()
+        assert "return weights / np.sum" in solution.locator("pre").first.inner_text()
+        assert "### BEGIN" not in page.content()
+        hint = page.locator("details", has_text="Hint 1: the idea").first
+        assert hint.get_attribute("open") is None
+
+
+def test_the_notebook_downloads_as_students_get_it(chromium, served):
+    with Reader(chromium, served) as reader:
+        page = reader.open("chapters/01_softmax.html")
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Download this notebook").click()
+        got = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
+        assert got == json.loads(paths.derived(paths.NOTEBOOKS, "01_softmax").read_text(encoding="utf-8"))
+
+
+def test_previous_and_next_lead_through_the_chapters(chromium, served):
+    with Reader(chromium, served) as reader:
+        page = reader.open("index.html")
+        page.locator("a.right-next").click()
+        page.wait_for_url("**/chapters/00_start.html")
+        page.locator("a.right-next").click()
+        page.wait_for_url("**/chapters/01_softmax.html")
+        page.locator("a.left-prev").click()
+        page.wait_for_url("**/chapters/00_start.html")
+
+
+def test_figures_that_move_do_so_without_a_kernel(chromium, served):
+    with Reader(chromium, served) as reader:
+        page = reader.open("chapters/01_softmax.html")
+        figure = page.locator(".attnlab-live[data-live]").first
+        before = figure.inner_text()
+        figure.locator("input[type=range]").press("ArrowRight")
+        assert figure.inner_text() != before
+    assert reader.missing == []
+
+
+def test_headings_are_in_order_and_every_picture_has_words(site, pages):
+    for name in pages:
+        text = (site / name).read_text(encoding="utf-8")
+        main = text[text.index("<main") : text.index("</main>")]
+        levels = [int(level) for level in re.findall(r"<h([1-6])\b", main)]
+        assert all(b <= a + 1 for a, b in pairwise(levels)), (name, levels)
+        for image in re.findall(r"<img\b[^>]*>", main):
+            (words,) = re.findall(r'\balt="([^"]*)"', image) or [""]
+            assert re.search(r"\w", words) and "_images/" not in words, (name, image[:200])
+
+
+def test_every_link_within_the_book_leads_somewhere(site, pages):
+    texts = {name: (site / name).read_text(encoding="utf-8") for name in pages}
+    ids = {name: set(re.findall(r'\bid="([^"]+)"', text)) for name, text in texts.items()}
+    for name, text in texts.items():
+        for address in re.findall(r'<a\b[^>]*\bhref="([^"]+)"', text):
+            target, _, anchor = address.partition("#")
+            if re.match(r"[a-z]+:", target):
+                continue
+            path = ((site / name).parent / target).resolve() if target else site / name
+            assert path.is_file(), (name, address)
+            if anchor and path.suffix == ".html":
+                assert anchor in ids[path.relative_to(site.resolve() if target else site).as_posix()], (name, address)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_picture_of_the_readme(chromium, scheme):
+    """What stands in book/pictures is drawn by this test: see CONTRIBUTING.md."""
+    code = (
+        "def softmax(x, axis=-1):\n"
+        "    e = np.exp(x - x.min(axis=axis, keepdims=True))\n"
+        "    return e / e.sum(axis=axis, keepdims=True)"
+    )
+    softmax = catalogue.by_name()["softmax"]
+    wrong = next(m for m in softmax.misconceptions if m.name == "subtracts_the_minimum")
+    verdict = judge(softmax, Here.ours(softmax, wrong.function))
+    assert verdict.diagnosis is wrong
+    dark = scheme == "dark"
+    formatter = HtmlFormatter(style="a11y-high-contrast-dark" if dark else "a11y-high-contrast-light", noclasses=True)
+    cells = "".join(
+        f'<div class="cell">{highlight(source, PythonLexer(), formatter)}</div>' for source in (code, "check(softmax)")
+    )
+    ink, paper, cell = ("#e6edf3", "#0d1117", "#161b22") if dark else ("#1f2328", "#ffffff", "#f6f8fa")
+    style = f"""
+        body {{ background: {paper}; color: {ink}; font: 15px/1.5 'DejaVu Sans', sans-serif; margin: 0 }}
+        main {{ padding: 8px; width: 731px }}
+        .cell {{ border: 1px solid #8886; border-radius: 4px; margin: 0 0 8px; overflow: hidden }}
+        .cell div, .cell pre {{ background: {cell} !important; margin: 0; padding: 6px 10px }}
+        .cell pre {{ font: 13.5px/1.45 'DejaVu Sans Mono', monospace }}
+        code {{ font: .93em 'DejaVu Sans Mono', monospace }}
+    """
+    context = chromium.new_context(viewport=DESK, color_scheme=scheme, device_scale_factor=2)
+    page = context.new_page()
+    page.set_content(f"<style>{style}</style><main>{cells}{panel.page(verdict)}</main>")
+    main = page.locator("main")
+    assert "This is what comes out when the minimum is subtracted." in main.inner_text()
+    assert main.bounding_box()["height"] < 900
+    if folder := os.environ.get("ATTNLAB_SCREENSHOTS"):
+        main.screenshot(path=Path(folder) / f"panel-{scheme}.png")
+    context.close()
