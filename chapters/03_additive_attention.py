@@ -292,17 +292,17 @@ with plotting.house_style():
     plt.show()
 
 # %% [markdown]
-# Left and right have the same parameters. On the left the three questions draw parallel lines: a question lifts its line,
-# or lowers it, and tilts nothing, and the weights below are the same three times over. On the right the tanh has turned a *lift* into
-# a *move*.
+# Left and right have the same parameters. On the left the three questions draw parallel lines: a question lifts its line
+# or lowers it, and tilts nothing, and the weights below are the same three times over. On the right the tanh has turned a
+# *lift* into a *move*.
 #
 # You have seen hills before: in chapter 2, with a Gaussian. There the hill was decreed. Here its place, width and height
 # are in $W_q$, $W_k$ and $v$; with more units it can be any shape.
 #
 # ## All pairs at once
 #
-# Now the code. Vectors are rows here, so $W_q q$ becomes `queries @ W_q`, of shape `(T, d_hidden)`, and the keys become
-# `(S, d_hidden)`. Every row of the one is to be added to every row of the other. **What does a plain `+` do?** Guess for
+# Now the code. Vectors are rows here, so $W_q\, q$ becomes `queries @ W_q`, with the matrix stored the other way round,
+# `(d_q, d_hidden)`. The queries become `(T, d_hidden)`, the keys `(S, d_hidden)`. Every row of the one is to be added to every row of the other. **What does a plain `+` do?** Guess for
 # $T = 1$, $T = 5$ and $T = 3$, with $S = 5$ keys and 13 hidden units.
 
 # %% tags=["demo"]
@@ -380,9 +380,8 @@ def additive_scores(queries, keys, W_q, W_k, v):
 # Here are your scores for random parameters, taken apart, and above them the same without the tanh. **Which of the small
 # tables will be blank?**
 
+
 # %% tags=["demo", "hide-input"] alt="Two rows of heat maps of 5 by 5 cells. In each row a table of scores equals a table of constant rows plus a table of constant columns plus a rest, and leads to weights. Above, without tanh, the rest is blank and all rows of the weights are alike. Below, with tanh, the rest is not blank, and the rows of the weights differ."
-
-
 def taken_apart(e):
     """A table of scores as three that add up to it: of the queries, of the keys, of the two together."""
     of_queries = e.mean(-1, keepdims=True)
@@ -678,11 +677,11 @@ with interactive.once_solved("AdditiveAttention"):
         "additive, no tanh": WithoutTanh,
         "additive": lambda: AdditiveAttention(11, 11, 32),
     }
-    readers, histories = {}, {}
+    readers = {}
     for name, make in makers.items():
         torch.manual_seed(1)
         readers[name] = make()
-        histories[name] = train(readers[name])
+    histories = {name: train(reader) for name, reader in readers.items()}
     held_out = parties(1000, torch.Generator().manual_seed(1))
     share = held_out[2].mean(1)  # of each colour at each party
     floor = torch.special.entr(share).sum(-1).mean().item()
@@ -773,9 +772,8 @@ with interactive.once_solved("AdditiveAttention"):
 #
 # The theorem said so. We try five functions in that place, and count the steps until the loss is under half the floor.
 
+
 # %% tags=["demo", "hide-input"]
-
-
 class Bent(nn.Module):
     def __init__(self, f):
         super().__init__()
@@ -784,8 +782,8 @@ class Bent(nn.Module):
         self.f = f
 
     def forward(self, queries, keys, values):
-        hidden = self.W_q(queries)[:, :, None] + self.W_k(keys)[:, None]
-        return torch.softmax(self.v(self.f(hidden))[..., 0], dim=-1) @ values
+        scores = [self.v(self.f(self.W_q(queries) + self.W_k(key))) for key in keys.split(1, dim=1)]  # each (B, T, 1)
+        return torch.softmax(torch.cat(scores, dim=-1), dim=-1) @ values
 
 
 bends = {
@@ -869,7 +867,7 @@ with interactive.once_solved("AdditiveAttention"):
 
 # %% [markdown]
 # One empty seat gets next to nothing. Softmax adds up next to nothing as often as you let it.
-#
+
 # %% [markdown]
 # ## What it was made for
 #
@@ -937,10 +935,9 @@ for T in (50, 500, 5000):
 # <details><summary>A model answer</summary>
 #
 # Both score every query against every key, softmax the scores and average the values; they differ in the score. Additive:
-# $v^\top \tanh(W_q q + W_k k)$, a small network with one hidden layer. Dot product: $q \cdot k$ after projections, a bilinear
-# form. With biases and enough width the
-# additive one can fit any continuous score; a dot product cannot, but what comes before it and many heads beside it make
-# up for that.
+# $v^\top \tanh(W_q q + W_k k)$, a small network with one hidden layer. Dot product: $q \cdot k$ after projections, a
+# bilinear form. With biases and enough width the additive one can fit any continuous score; a dot product cannot, but
+# what comes before it and many heads beside it make up for that.
 #
 # In cost: the number of pairs, $T \cdot S$, is the same. But additive needs an intermediate of $T \cdot S \cdot d_\text{hidden}$
 # and a tanh on each entry, where a dot product is one matrix product, which is what the hardware is best at.

@@ -493,6 +493,13 @@ def multiplies_in_place_of_adding(queries, keys, W_q, W_k, v):
 
 
 @additive_scores.misconception(caught_by=test_scores_of_known_numbers)
+def takes_the_dot_product(queries, keys, W_q, W_k, v):
+    """This is the dot product of the two projections: multiplied and summed, with no tanh and no v. That is chapter 4.
+    Here the projections are added, bent, and then multiplied with v."""
+    return queries @ W_q @ np.swapaxes(keys @ W_k, -1, -2)
+
+
+@additive_scores.misconception(caught_by=test_scores_of_known_numbers)
 def subtracts_the_key(queries, keys, W_q, W_k, v):
     """The projected key was subtracted from the query's. A learned W_k could make up for the sign; with the W_k that is
     given, the scores are wrong. Add them."""
@@ -800,6 +807,14 @@ def forbids_too_timidly(queries, keys, values, W_q, W_k, v, mask=None):
 
 
 @additive_attention.misconception(caught_by=test_padding_gets_no_weight)
+def adds_the_mask_as_a_number(queries, keys, values, W_q, W_k, v, mask=None):
+    """The mask was added to the scores as it is: True counts as 1, False as 0. That favours what is permitted a little,
+    and forbids nothing. Where the mask is False, the score has to become −∞."""
+    scores = reference.additive_scores(queries, keys, W_q, W_k, v)
+    return softmax(scores if mask is None else scores + mask) @ values
+
+
+@additive_attention.misconception(caught_by=test_padding_gets_no_weight)
 def needs_a_mask(queries, keys, values, W_q, W_k, v, mask=None):
     """With `mask=None` nothing comes out but NaN or an error: None was used as if it were an array. Without a mask
     everything is permitted."""
@@ -872,6 +887,14 @@ def attention_returns_the_weights(queries, keys, values, W_q, W_k, v, mask=None)
     """These are the weights, shape (T, S). They say where each query looks; multiply them with the values to say what
     it finds."""
     return masked_softmax(reference.additive_scores(queries, keys, W_q, W_k, v), mask)
+
+
+@additive_attention.misconception(caught_by=test_attention_of_known_numbers)
+def attention_takes_softmax_twice(queries, keys, values, W_q, W_k, v, mask=None):
+    """There are two softmaxes, one after the other: were the scores weights already? The second sees numbers between 0
+    and 1, and makes nearly equal weights of them. Softmax the scores once."""
+    first = masked_softmax(reference.additive_scores(queries, keys, W_q, W_k, v), mask)
+    return masked_softmax(first, mask) @ values
 
 
 @additive_attention.misconception(caught_by=test_attention_of_known_numbers)
@@ -1250,6 +1273,15 @@ class AdditiveWithoutSoftmax(_InSteps):
 
     def weights(self, scores, mask):
         return scores if mask is None else scores * mask
+
+
+@AdditiveAttention.misconception(caught_by=test_the_module_of_known_numbers)
+class AdditiveWithTwoSoftmaxes(_InSteps):
+    """There are two softmaxes, one after the other. The second sees numbers between 0 and 1, and makes nearly equal
+    weights of them. Softmax the scores once."""
+
+    def weights(self, scores, mask):
+        return masked_softmax(masked_softmax(scores, mask), mask)
 
 
 @AdditiveAttention.misconception(caught_by=test_the_module_of_known_numbers)
