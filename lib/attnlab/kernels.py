@@ -11,12 +11,12 @@ Reference: Nadaraya, "On Estimating Regression", 1964; Watson, "Smooth Regressio
 import numpy as np
 
 from attnlab.arrays import namespace
-from attnlab.shapes import AnyArray, Float, Tensor
+from attnlab.shapes import AnyArray, Float, Real, Tensor
 from attnlab.softmax import softmax
 
 
 def gaussian_weights(
-    queries: Float[AnyArray, " T"], keys: Float[AnyArray, " S"], width: int | float | Tensor
+    queries: Real[AnyArray, " T"], keys: Real[AnyArray, " S"], width: int | float | Tensor
 ) -> Float[AnyArray, "T S"]:
     """The share that each key has in the answer to each query; every row sums to one.
 
@@ -28,7 +28,7 @@ def gaussian_weights(
     return softmax(_gaussian_scores(queries, keys, width))
 
 
-def attention_pool(weights: Float[AnyArray, "*batch T S"], values: Float[AnyArray, "S *d_v"]) -> AnyArray:
+def attention_pool(weights: Float[AnyArray, "*batch T S"], values: Real[AnyArray, "S *d_v"]) -> AnyArray:
     """Each query's average of the values: out[…, t] = Σ_s weights[…, t, s] values[s].
 
     Values may be numbers, shape (S,), or vectors, shape (S, d_v).
@@ -42,7 +42,7 @@ def attention_pool(weights: Float[AnyArray, "*batch T S"], values: Float[AnyArra
 
 
 def leave_one_out_loss(
-    x: Float[AnyArray, " N"], y: Float[AnyArray, " N"], width: int | float | Tensor
+    x: Real[AnyArray, " N"], y: Real[AnyArray, " N"], width: int | float | Tensor
 ) -> AnyArray | np.floating:
     """How well each point is predicted from all the others: the mean of (y_i − f_{−i}(x_i))², a number to choose
     ``width`` by.

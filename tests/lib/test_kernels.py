@@ -69,6 +69,14 @@ def test_leave_one_out_leaves_the_point_itself_out(kind):
     assert float(leave_one_out_loss(kind(KEYS), kind(y), 1e-3)) > 1e-3
 
 
+def test_whole_numbers_are_places_and_values_too():
+    x, y = np.array([3, 0, 1, 8]), np.array([2, 5, -1, 4])
+    weights = gaussian_weights(x[:2], x, 2)
+    np.testing.assert_allclose(weights, gaussian_weights(x[:2] * 1.0, x * 1.0, 2.0), rtol=1e-12)
+    np.testing.assert_allclose(attention_pool(weights, y), attention_pool(weights, y * 1.0), rtol=1e-12)
+    assert float(leave_one_out_loss(x, y, 2)) == pytest.approx(float(leave_one_out_loss(x * 1.0, y * 1.0, 2.0)))
+
+
 def test_gradients_reach_the_width():
     x, width = torch.as_tensor(KEYS), torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda w: leave_one_out_loss(x, x**2, w), (width,))
