@@ -910,7 +910,7 @@ def asks_only_the_nearest(x, y, width):
 @leave_one_out_loss.misconception(caught_by=test_each_point_is_predicted_from_all_the_others)
 def shares_down_the_columns(x, y, width):
     """The shares add up to one down the columns. With the same points as queries and keys the table of scores is
-    symmetric, and nothing warns you. Each point that is predicted shares itself out among the others: along the rows."""
+    symmetric, and nothing warns you. The point that is predicted shares itself out among the others: along its row."""
     scores = _scores(x, x, width)
     np.fill_diagonal(scores, -np.inf)
     return np.mean((y - softmax(scores, axis=0) @ y) ** 2)

@@ -9,9 +9,14 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from attnlab.interactive import once_solved, road, stops, temperature_slider
+from attnlab.interactive import kernel_slider, once_solved, road, stops, temperature_slider
 
 SCORES = [0.0, float(np.log(3.0))]  # shares 1/4 and 3/4; at a quarter of the temperature 1/82 and 81/82
+FAR = float(np.sqrt(2 * np.log(3.0)))  # so many widths away, a point weighs a third
+POINTS = ([0.0, FAR], [4.0, 8.0], 0.0, 1.0)  # at 0 the shares are 3/4 and 1/4, the average 5
+
+
+FIGURES = [temperature_slider(SCORES), kernel_slider(*POINTS), road(1)]
 
 
 def drawing(figure):
@@ -52,7 +57,7 @@ def test_slider_has_no_dead_control_where_scripts_do_not_run():
     assert 'alt="Softmax at several temperatures. temperature 0.25: x0 1.2%' in without_script
 
 
-@pytest.mark.parametrize("figure", [temperature_slider(SCORES), road(1)], ids=["slider", "road"])
+@pytest.mark.parametrize("figure", FIGURES, ids=["slider", "kernel", "road"])
 def test_figures_fetch_nothing(figure):
     """Every address in it is the name of the SVG namespace, which browsers do not look up."""
     everything = figure.html + ElementTree.tostring(drawing(figure), encoding="unicode")
@@ -60,7 +65,7 @@ def test_figures_fetch_nothing(figure):
     assert not re.search(r"<(link|iframe|script\s+src)|@import|url\(|fetch\(|require\(", everything)
 
 
-@pytest.mark.parametrize("figure", [temperature_slider(SCORES), road(1)], ids=["slider", "road"])
+@pytest.mark.parametrize("figure", FIGURES, ids=["slider", "kernel", "road"])
 def test_figures_offer_html_and_words(figure):
     bundle = figure._repr_mimebundle_()
     assert bundle == {"text/html": figure._repr_html_(), "text/plain": repr(figure)}
@@ -108,6 +113,42 @@ def test_slider_survives_scores_that_would_overflow():
 def test_slider_says_what_is_wrong_with_its_input(arguments, message):
     with pytest.raises(ValueError, match=message):
         temperature_slider(*arguments)
+
+
+# --- the kernel slider, without scripts -------------------------------------------------------------------------------
+
+
+def test_kernel_slider_says_its_numbers_in_words():
+    assert repr(kernel_slider(*POINTS, xlabel="hour", ylabel="degrees")) == (
+        "hour 0, width 0.25: degrees 4.00, asking as many as a fair choice among 1.0 of 2\n"
+        "hour 0, width 1: degrees 5.00, asking as many as a fair choice among 1.8 of 2\n"
+        "hour 0, width 4: degrees 5.93, asking as many as a fair choice among 2.0 of 2"
+    )
+
+
+def test_kernel_slider_without_scripts_spends_the_same_ink_at_every_width():
+    figure = kernel_slider(*POINTS)
+    circles = drawing(figure).findall("{http://www.w3.org/2000/svg}circle")
+    dots = [float(circle.get("r")) for circle in circles if circle.get("fill") == "#d55e00"]
+    ink = (np.array(dots).reshape(3, 2) ** 2).sum(axis=1)
+    np.testing.assert_allclose(ink, ink[0], rtol=0.02)  # radii are written with one decimal
+    assert "<input" not in figure.html.split("<script>")[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([[0.0], [1.0]], [1.0, 2.0], 0.0, 1.0), "is one of them a table"),
+        (([0.0, 1.0], [1.0, 2.0, 3.0], 0.0, 1.0), "as many y"),
+        (([0.0, np.nan], [1.0, 2.0], 0.0, 1.0), "finite numbers"),
+        (([1.0, 1.0], [1.0, 2.0], 1.0, 1.0), "two places or more"),
+        (([0.0, 1.0], [1.0, 2.0], 9.0, 1.0), "query from -0.05 to 1.05"),
+        (([0.0, 1.0], [1.0, 2.0], 0.5, 0.0), "width from 0.0025 to 4"),
+    ],
+)
+def test_kernel_slider_says_what_is_wrong_with_its_input(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        kernel_slider(*arguments)
 
 
 # --- the road --------------------------------------------------------------------------------------------------------
@@ -214,6 +255,28 @@ def test_slider_follows_the_mouse(page_with):
     page.mouse.click(box["x"] + box["width"] * 0.98, box["y"] + box["height"] / 2)
     hot = float(page.locator("svg text").nth(1).text_content().removesuffix(" %"))
     assert 47 < hot < 50
+
+
+@pytest.mark.browser
+def test_kernel_slider_follows_the_keyboard(page_with):
+    page = page_with(kernel_slider(*POINTS, xlabel="hour", ylabel="degrees").html)
+    query, width = page.get_by_role("slider").all()
+    assert query.get_attribute("aria-valuetext") == "hour 0.00"
+    assert width.get_attribute("aria-valuetext") == "width 1.00"
+    said = page.locator("output")
+    assert said.inner_text() == "degrees 5.00, asking as many as a fair choice among 1.8 of 2"
+    width.focus()
+    for _ in range(150):
+        page.keyboard.press("ArrowLeft")
+    assert said.inner_text() == "degrees 4.00, asking as many as a fair choice among 1.0 of 2"
+    query.focus()
+    for _ in range(250):
+        page.keyboard.press("ArrowRight")
+    assert said.inner_text() == "degrees 8.00, asking as many as a fair choice among 1.0 of 2"
+    ring = page.locator("svg circle").last
+    dot = page.locator("svg circle").nth(3)
+    assert float(dot.get_attribute("r")) == pytest.approx(16)
+    assert float(ring.get_attribute("cy")) == pytest.approx(float(dot.get_attribute("cy")))
 
 
 @pytest.mark.browser
