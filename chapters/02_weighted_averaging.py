@@ -47,7 +47,7 @@ print("first readings:", ", ".join(f"{d}° at {h:.2f} h" for h, d in zip(hours[:
 def shares_at(query, width):
     """PyTorch's bell, until you have written yours: the shares of all readings for one query."""
     bell = torch.distributions.Normal(query, width).log_prob(torch.from_numpy(hours))
-    return torch.softmax(bell, dim=0).numpy()
+    return softmax(bell).numpy()
 
 
 def draw_readings(ax, shares, x=hours, y=degrees, ink=900):
@@ -204,8 +204,8 @@ for narrow in (1.0, 0.5, 0.1, 0.05, 0.03, 0.01):
 # query $t$ gives, and each row adds up to 1.** `width` is $\sigma$, a number greater than 0. No query may be so far
 # away that the answer breaks. You may use the `softmax` that was imported above.
 #
-# *By hand:* query 0, keys 0 and 3, width 1.5. The second key is two widths away, so the scores are $0$ and $-2$, and the
-# shares $1/(1 + e^{-2}) \approx 0.881$ and $e^{-2}/(1 + e^{-2}) \approx 0.119$.
+# *By hand:* query 1, keys 1, 4 and −5, width 3. The keys are none, one and two widths away, so the scores are $0$,
+# $-\tfrac12$ and $-2$, their exponentials $1$, $0.607$ and $0.135$, and the shares $0.574$, $0.348$ and $0.078$.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -322,7 +322,7 @@ with interactive.once_solved("gaussian_weights and attention_pool"), plotting.ho
 # %% [markdown]
 # On the left everyone copies the nearest reading, noise and all. On the right everyone gets the mean of the day. Between
 # the two lies everything that is of use. (Every heat map of attention in this course is a table like those below.
-# The bend in the diagonal is the time of the dead battery: queries there have no keys of their own.)
+# The last steep drop of the diagonal is the time of the dead battery: queries there have no keys of their own.)
 #
 # Try it yourself. Move the query through the storm and into the gap; widen the bell until the ring no longer cares
 # where it is.
@@ -340,7 +340,7 @@ interactive.kernel_slider(hours, degrees, query=12.0, width=0.8, xlabel="hour", 
 # \qquad\text{with the temperature}\qquad \tau = 2\sigma^2.$$
 #
 # A narrow bell is a cold softmax: it freezes on the nearest key. A wide bell is a hot one. The last column counts how
-# many readings are really asked, as in chapter 1: $e^{H}$ with the entropy $H = -\sum_i w_i \ln w_i$.
+# many readings are really asked: $e^{H}$ with the entropy $H = -\sum_i w_i \ln w_i$, the same number as $2^H$ in bits.
 
 # %% tags=["demo"]
 with interactive.once_solved("gaussian_weights"):
@@ -621,7 +621,7 @@ for start in (0.02, 0.1, 0.3, 3.0, 100.0):
 # same, or close together on two sides of a ridge and have nothing in common. How much rain falls at the ring? Whom
 # would *you* ask?
 #
-# The round bell asks everybody near. Now allow it to stretch. Instead of $\lVert q - k \rVert^2 / \sigma^2$, let the
+# The round bell asks everybody near. Now allow it to stretch. Instead of $-\lVert q - k \rVert^2 / 2\sigma^2$, let the
 # score be
 #
 # $$-\tfrac12\,\lVert W q - W k \rVert^2,$$
@@ -631,7 +631,7 @@ for start in (0.02, 0.1, 0.3, 3.0, 100.0):
 # into every entry of $W$.
 
 
-# %% tags=["demo", "hide-input"] alt="Three maps of the same 300 gauges in a country of parallel bands that run from upper left to lower right. Left: the bands and the gauges coloured by rain. Middle: the ink of the fixed round bell, a small cluster about the query. Right: the ink of the learned similarity, a thin strip of dots along one band, from one end of the country to the other."
+# %% tags=["demo"]
 def true_rain_at(places):
     across = places @ np.array([np.cos(0.6), np.sin(0.6)])
     along = places @ np.array([-np.sin(0.6), np.cos(0.6)])
@@ -688,6 +688,10 @@ def error_on_fresh(x, y, W, useless):
 gauges, rain, _ = country(300, 0, seed=0)
 fixed = best_round(gauges, rain)
 learned = learn(gauges, rain, fixed)
+for name, W in (("fixed", fixed), ("learned", learned)):
+    print(f"{name:8} error at 1,000 new places: {error_on_fresh(gauges, rain, W, 0):.4f}")
+
+# %% tags=["demo", "hide-input"] alt="Three maps of the same 300 gauges in a country of parallel bands that run from upper left to lower right. Left: the bands and the gauges coloured by rain. Middle: the ink of the fixed round bell, a small cluster about the query. Right: the ink of the learned similarity, a thin strip of dots along one band, from one end of the country to the other."
 asked_place = torch.tensor([[0.1, 0.15]], dtype=torch.float64)
 with plotting.house_style():
     fig, axes = plt.subplots(1, 3, figsize=(9.6, 3.5), sharey=True)
@@ -701,7 +705,6 @@ with plotting.house_style():
         ink = torch.softmax(stretched_scores(asked_place, gauges, W), dim=-1)[0].numpy()
         draw_readings(ax, ink, *gauges.numpy().T, ink=900)
         ax.set(title=title)
-        print(f"{title:22} error at 1,000 new places: {error_on_fresh(gauges, rain, W, 0):.4f}")
     for ax in axes:
         draw_ring(ax, *asked_place[0])
         ax.set(aspect="equal", xticks=(-1, 0, 1), yticks=(-1, 0, 1))
@@ -735,6 +738,7 @@ for useless in counts:
     overfitted.append(mean_error(x, y, solutions[1]).item())
 _, _, truth = country(1000, 0, seed=1)
 mean_only = ((truth - rain.mean()) ** 2).mean().item()
+print(f"{'useless features':20}" + "".join(f"{count:8}" for count in counts))
 with plotting.house_style():
     fig, ax = plt.subplots(figsize=(8, 3.5))
     for (name, line), colour, marker in zip(lines.items(), (ORANGE, GREEN, BLUE), "os^", strict=True):

@@ -38,18 +38,20 @@ gaussian_weights = Exercise(
 
 @gaussian_weights.check(points=1)
 def test_gaussian_weights_of_known_numbers(student, rng):
-    """A key at the query and a key two widths away share as `1` to `e⁻²`."""
-    weights = student.gaussian_weights(np.array([0.0]), np.array([0.0, 3.0]), 1.5)
+    """Keys that are none, one and two widths away share as `1`, `e^(−½)` and `e^(−2)`."""
+    bell = np.exp([0.0, -0.5, -2.0])
     expect.close(
-        weights,
-        np.array([[1.0, np.exp(-2)]]) / (1 + np.exp(-2)),
+        student.gaussian_weights(np.array([1.0]), np.array([1.0, 4.0, -5.0]), 3.0),
+        bell[None, :] / bell.sum(),
         "Is the exponent −distance² / (2 · width²), and is the row divided by its sum?",
+        tolerance=1e-6,
     )
     keys, width = rng.normal(size=7), float(rng.uniform(0.5, 0.8))
     expect.close(
         student.gaussian_weights(np.array([0.3]), keys, width),
         reference.gaussian_weights(np.array([0.3]), keys, width),
         "Is `width` the standard deviation of the bell: squared, and twice?",
+        tolerance=1e-6,
     )
 
 
@@ -61,6 +63,7 @@ def test_each_query_shares_itself_out_among_the_keys(student, rng):
         student.gaussian_weights(queries, keys, 0.7),
         reference.gaussian_weights(queries, keys, 0.7),
         "Which axis holds the keys, and which one do you divide along?",
+        tolerance=1e-6,
     )
 
 
@@ -73,11 +76,13 @@ def test_only_distances_in_widths_count(student, rng):
         student.gaussian_weights(queries + shift, keys + shift, 0.8),
         stays,
         "Does anything but the distance between query and key enter the score?",
+        tolerance=1e-6,
     )
     expect.close(
         student.gaussian_weights(60 * queries, 60 * keys, 48.0),
         stays,
         "Hours became minutes, the width too: is distance divided by width before it is squared?",
+        tolerance=1e-6,
     )
 
 
@@ -157,6 +162,13 @@ def forgets_the_two(queries, keys, width):
 
 
 @gaussian_weights.misconception(caught_by=test_gaussian_weights_of_known_numbers)
+def takes_the_width_for_the_temperature(queries, keys, width):
+    """This is softmax(−distance² / width): the width went in as the temperature of chapter 1. The temperature of a bell
+    is 2 · width²."""
+    return softmax(-(_distance(queries, keys) ** 2) / width)
+
+
+@gaussian_weights.misconception(caught_by=test_gaussian_weights_of_known_numbers)
 def squares_the_two(queries, keys, width):
     """This is exp(−distance² / (2 · width)²): the 2 was squared together with the width. Only the width is squared,
     2 · width²; the bell came out too wide, by the factor √2."""
@@ -205,6 +217,12 @@ def ignores_the_width(queries, keys, width):
 
 
 @gaussian_weights.misconception(caught_by=test_gaussian_weights_of_known_numbers)
+def takes_the_bare_squared_distance(queries, keys, width):
+    """This is softmax(−distance²): neither the width nor the 2 is in it. Divide the squared distance by 2 · width²."""
+    return softmax(-(_distance(queries, keys) ** 2))
+
+
+@gaussian_weights.misconception(caught_by=test_gaussian_weights_of_known_numbers)
 def forgets_to_normalise(queries, keys, width):
     """These are the heights of the bell, never divided by their sum. They say who is near, but they are no shares: an
     average with them depends on how many keys happen to be near."""
@@ -224,6 +242,22 @@ def gives_the_nearest_a_share_of_one(queries, keys, width):
     add up to one."""
     scores = _scores(queries, keys, width)
     return np.exp(scores - scores.max(-1, keepdims=True))
+
+
+@gaussian_weights.misconception(caught_by=test_gaussian_weights_of_known_numbers)
+def divides_by_the_length_of_the_row(queries, keys, width):
+    """Each row was divided by its length as a vector, the root of the sum of squares. Shares add up to one as they are,
+    not squared: divide by the plain sum."""
+    bell = np.exp(_scores(queries, keys, width))
+    return bell / np.linalg.norm(bell, axis=-1, keepdims=True)
+
+
+@gaussian_weights.misconception(caught_by=test_gaussian_weights_of_known_numbers)
+def divides_by_the_mean_of_the_row(queries, keys, width):
+    """Each row was divided by its mean, so it adds up to the number of keys. Divide by its sum: a query has one look to
+    give away."""
+    bell = np.exp(_scores(queries, keys, width))
+    return bell / bell.mean(-1, keepdims=True)
 
 
 @gaussian_weights.misconception(caught_by=test_gaussian_weights_of_known_numbers)
@@ -333,18 +367,10 @@ def divides_zero_by_zero(queries, keys, width):
 
 
 @gaussian_weights.misconception(caught_by=test_a_query_far_from_every_key_still_gets_an_answer)
-def adds_a_small_number_below(queries, keys, width):
-    """A small number was added to the sum so that nothing divides by zero. The NaN is gone, but far from every key all
-    shares are now 0, and the average with them is 0 whatever the values are. Subtract the greatest score of the row
-    before exp: then the sum is at least 1."""
-    bell = np.exp(_scores(queries, keys, width))
-    return bell / (bell.sum(-1, keepdims=True) + 1e-12)
-
-
-@gaussian_weights.misconception(caught_by=test_a_query_far_from_every_key_still_gets_an_answer)
-def replaces_nan_by_zero(queries, keys, width):
-    """The NaN of 0/0 was replaced by 0. Then a far query has no shares at all, and its average is 0 whatever the values
-    are. Subtract the greatest score of the row before exp: then there is no 0/0."""
+def covers_up_the_nan(queries, keys, width):
+    """The NaN of 0/0 was covered up: a small number added to the sum, or every NaN replaced by 0. Then a far query has
+    no shares at all, and its average is 0 whatever the values are. Subtract the greatest score of the row before exp:
+    the sum is then at least 1, and there is nothing to cover."""
     return np.nan_to_num(divides_zero_by_zero(queries, keys, width))
 
 
@@ -506,21 +532,24 @@ def _weights_and_values(rng):
     for _ in range(20):
         T, S, d_v = rng.choice([2, 3, 5], size=3)
         yield (_rows(rng, (T, S)), rng.normal(size=(S, d_v) if rng.random() < 0.6 else S)), {}
-        yield (_rows(rng, (T, S, S)), rng.normal(size=(S, d_v))), {}
+    for _ in range(5):
+        T, S = rng.choice([2, 3, 5], size=2)
+        yield (_rows(rng, (T, S, S)), rng.normal(size=(S, 2))), {}
 
 
 @attention_pool.misconception(caught_by=test_pool_of_known_numbers)
 def sums_the_wrong_axis(weights, values):
-    """This adds over the queries, with the weights lying on their side (`weights.T`, or `"ts,t->s"`). Where the table
+    """This adds over the queries, with the weights lying on their side (`weights.T @ values`). Where the table
     is not square the shapes do not fit; where it is, the numbers are wrong without a word. Row t holds the shares of
     query t: add along the last axis, over the keys."""
-    return np.moveaxis(np.asarray(weights), -1, 0) @ values
+    return np.swapaxes(weights, -1, -2) @ values
 
 
 @attention_pool.misconception(caught_by=test_pool_of_known_numbers)
 def multiplies_from_the_wrong_side(weights, values):
-    """This is `values @ weights`: the values stand on the left, so the sum runs over the queries. `weights @ values`
-    adds over the keys, the last axis of the weights and the first of the values."""
+    """This adds over the queries: the values stand on the left (`values @ weights`), or meet the first axis of the
+    weights (`"ts,t->s"`). `weights @ values` adds over the keys, the last axis of the weights and the first of the
+    values."""
     return values @ weights
 
 
@@ -550,6 +579,20 @@ def takes_the_mean_of_the_weighted_values(weights, values):
     """The weighted values were averaged once more: `mean` where `sum` is meant, so all is too small by the number of
     keys. The weights already add up to one; their sum *is* the average."""
     return weights @ values / weights.shape[-1]
+
+
+@attention_pool.misconception(caught_by=test_pool_of_known_numbers)
+def divides_by_the_sum_of_the_table(weights, values):
+    """The answers were divided by the sum of all weights, which is the number of queries. Each row adds up to one by
+    itself: nothing is left to divide by."""
+    return weights @ values / np.sum(weights)
+
+
+@attention_pool.misconception(caught_by=test_pool_of_known_numbers)
+def takes_only_vectors(weights, values):
+    """This wants every value to be a vector (`"ts,sd->td"`). A value may be a single number, values of shape (S,);
+    `weights @ values` takes both."""
+    return np.einsum("...ts,sd->...td", weights, values)
 
 
 @attention_pool.misconception(caught_by=test_pool_of_known_numbers)
@@ -742,7 +785,7 @@ def test_a_narrow_bell_asks_the_nearest_neighbour(student, rng):
     y = rng.normal(size=7)
     distance = np.abs(_distance(x, x)) + np.diag(np.full(7, np.inf))
     expect.close(
-        student.leave_one_out_loss(x, y, 0.01),
+        student.leave_one_out_loss(x, y, 0.004),
         ((y - y[distance.argmin(1)]) ** 2).mean(),
         "Is the point taken out *before* the shares are made? What is left of the others once they were rounded to 0?",
     )
@@ -922,6 +965,17 @@ def leaves_out_one_and_the_same(x, y, width):
     turn, and only then; here all but one still see themselves."""
     weights = softmax(_scores(x, x[1:], width))
     return np.mean((y - weights @ y[1:]) ** 2)
+
+
+@leave_one_out_loss.misconception(caught_by=test_two_points_predict_each_other)
+def judges_those_that_stay(x, y, width):
+    """A point was left out, and then the *others* were predicted, each with itself in sight. It is the point that is
+    left out that has to be predicted: it alone has not been seen."""
+    errors = []
+    for i in range(len(x)):
+        rest = np.arange(len(x)) != i
+        errors.append((y[rest] - softmax(_scores(x[rest], x[rest], width)) @ y[rest]) ** 2)
+    return np.mean(errors)
 
 
 @leave_one_out_loss.misconception(caught_by=test_each_point_is_predicted_from_all_the_others)

@@ -189,7 +189,7 @@ def kernel_slider(
         some = np.exp(-np.sum(shares * np.log(np.maximum(shares, 1e-300))))
         lines.append(
             f"{xlabel} {query:g}, width {w:g}: {ylabel} {shares @ values:.2f}, "
-            f"asking as many as a fair choice among {some:.1f} of {len(keys)}"
+            f"the weight spread as if over {some:.1f} of {len(keys)} points"
         )
     config = {
         "x": keys.tolist(),
@@ -280,7 +280,7 @@ _KERNEL_SCRIPT = """
     query.setAttribute('aria-valuetext', asked.textContent);
     width.setAttribute('aria-valuetext', spread.textContent);
     title.textContent = said.textContent =
-      `${names[1]} ${answer.toFixed(2)}, asking as many as a fair choice among ${some.toFixed(1)} of ${x.length}`;
+      `${names[1]} ${answer.toFixed(2)}, the weight spread as if over ${some.toFixed(1)} of ${x.length} points`;
   };
   draw();
 """

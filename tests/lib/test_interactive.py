@@ -120,9 +120,9 @@ def test_slider_says_what_is_wrong_with_its_input(arguments, message):
 
 def test_kernel_slider_says_its_numbers_in_words():
     assert repr(kernel_slider(*POINTS, xlabel="hour", ylabel="degrees")) == (
-        "hour 0, width 0.25: degrees 4.00, asking as many as a fair choice among 1.0 of 2\n"
-        "hour 0, width 1: degrees 5.00, asking as many as a fair choice among 1.8 of 2\n"
-        "hour 0, width 4: degrees 5.93, asking as many as a fair choice among 2.0 of 2"
+        "hour 0, width 0.25: degrees 4.00, the weight spread as if over 1.0 of 2 points\n"
+        "hour 0, width 1: degrees 5.00, the weight spread as if over 1.8 of 2 points\n"
+        "hour 0, width 4: degrees 5.93, the weight spread as if over 2.0 of 2 points"
     )
 
 
@@ -264,15 +264,15 @@ def test_kernel_slider_follows_the_keyboard(page_with):
     assert query.get_attribute("aria-valuetext") == "hour 0.00"
     assert width.get_attribute("aria-valuetext") == "width 1.00"
     said = page.locator("output")
-    assert said.inner_text() == "degrees 5.00, asking as many as a fair choice among 1.8 of 2"
+    assert said.inner_text() == "degrees 5.00, the weight spread as if over 1.8 of 2 points"
     width.focus()
     for _ in range(150):
         page.keyboard.press("ArrowLeft")
-    assert said.inner_text() == "degrees 4.00, asking as many as a fair choice among 1.0 of 2"
+    assert said.inner_text() == "degrees 4.00, the weight spread as if over 1.0 of 2 points"
     query.focus()
     for _ in range(250):
         page.keyboard.press("ArrowRight")
-    assert said.inner_text() == "degrees 8.00, asking as many as a fair choice among 1.0 of 2"
+    assert said.inner_text() == "degrees 8.00, the weight spread as if over 1.0 of 2 points"
     ring = page.locator("svg circle").last
     dot = page.locator("svg circle").nth(3)
     assert float(dot.get_attribute("r")) == pytest.approx(16)
