@@ -136,8 +136,8 @@ print(f"the weighted average:          {shares @ degrees / shares.sum():.4f}°")
 #
 # $$K(q - x_i) = e^{-(q - x_i)^2 / 2\sigma^2}.$$
 #
-# Its one parameter, the **width** $\sigma$, says what *near* means, in hours: at a distance of one width a reading
-# pulls with 61% of the full strength, at two with 14%, at three with 1%. Now divide by the sum, so that they are shares:
+# Its one parameter, the **width** $\sigma$, says what *near* means, in hours. At a distance of one width a reading
+# still pulls with more than half of the full strength, at three with next to nothing. Divide by the sum to have shares:
 #
 # $$w_i = \frac{e^{-(q - x_i)^2 / 2\sigma^2}}{\sum_j e^{-(q - x_j)^2 / 2\sigma^2}}.$$
 #
@@ -145,8 +145,8 @@ print(f"the weighted average:          {shares @ degrees / shares.sum():.4f}°")
 # $-(q - x_i)^2 / 2\sigma^2$.** Near means a score of almost 0, far a very negative one, and softmax makes shares of
 # them.
 #
-# That is no accident of the bell. Whatever positive function $K$ you measure nearness with, $K = e^{\log K}$: its shares
-# are the softmax of $\log K$. *Every way to average by nearness is a softmax; what you choose is the score.*
+# That is no accident of the bell. Whatever positive function $K$ you measure nearness with, $K = e^{\log K}$: its
+# shares are the softmax of $\log K$. *Every way to average by nearness is a softmax; what you choose is the score.*
 #
 # The parts have names, and you will meet them in every chapter to come:
 #
@@ -162,6 +162,8 @@ print(f"the weighted average:          {shares @ degrees / shares.sum():.4f}°")
 
 # %% tags=["demo"]
 shares = shares_at(noon, width)
+pull = ", ".join(f"{np.exp(-(d**2) / 2):.0%} at {d}" for d in (0, 1, 2, 3))
+print(f"the pull by distance in widths: {pull}\n")
 print(f"query: {noon:.0f} h, width {width} h\n\n{'key':>7}{'distance':>10}{'score':>8}{'share':>8}{'value':>8}")
 for i in np.argsort(-shares)[:7]:
     distance = hours[i] - noon
@@ -187,9 +189,9 @@ for narrow in (1.0, 0.5, 0.1, 0.05, 0.03, 0.01):
     print(f"{narrow:8}{textbook:21.2f}°{shares_at(late, narrow) @ degrees:19.2f}°")
 
 # %% [markdown]
-# Every bell is rounded to 0, and $0/0$ is not a number. It is the left cliff of chapter 1, this time with nobody left to
-# stay. Textbooks that print the quotient have a hole wherever the readings do. The softmax subtracts the greatest score
-# first, and has none: it asks the nearest reading, however far that is.
+# Every bell is rounded to 0, and $0/0$ is not a number. It is the left cliff of chapter 1, this time with nobody left
+# to stay. Textbooks that print the quotient have a hole wherever the readings do. The softmax subtracts the greatest
+# score first, and has none: it asks the nearest reading, however far that is.
 #
 # Is that a *good* answer? It is an honest limit of the formula, and a warning. Shares must add up to 1, so somebody is
 # always asked; an average by nearness cannot say "I do not know".
@@ -247,16 +249,16 @@ def gaussian_weights(queries, keys, width):
 #
 # One product of matrices answers all the questions. And the values may be more than single numbers. Say that every
 # reading also notes the humidity; then $v$ has shape `(S, d_v)` with $d_v = 2$, each column is averaged with the *same*
-# shares, and `out` has shape `(T, d_v)`. In a Transformer the values are vectors of some hundred numbers. The line stays
-# as it is.
+# shares, and `out` has shape `(T, d_v)`. In a Transformer the values are vectors of some hundred numbers. The line
+# stays as it is.
 #
 # {{exercise attention_pool}}
 #
 # Average the values with given weights: $\mathrm{out}_{t} = \sum_s w_{ts}\,v_s$.
 #
 # `weights` has shape `(T, S)`; `values` has shape `(S,)`, or `(S, d_v)` if each value is a vector. The answer has shape
-# `(T,)`, or `(T, d_v)`. The weights may carry further axes in front, many tables at once: `(..., T, S)`; then the answer
-# carries them too. Take the weights as they come: a row of zeros gives zero. (Chapter 5 will need that.)
+# `(T,)`, or `(T, d_v)`. The weights may carry further axes in front, many tables at once: `(..., T, S)`; then the
+# answer carries them too. Take the weights as they come: a row of zeros gives zero. (Chapter 5 will need that.)
 #
 # *By hand:* the weights $(\tfrac14, \tfrac34)$ and the values $4$ and $8$ give $1 + 6 = 7$.
 #
@@ -293,8 +295,9 @@ def attention_pool(weights, values):
 # ## From one neighbour to everybody
 #
 # What does the width do to the answers? **Sketch the curve of all answers for a tiny width, and for a huge one, before
-# you run the cell.** Below each curve it draws your table of weights: rows are queries, columns are keys, both in the order of
-# the day, and each row has its own pot of ink. (The ink shows the root of the share, or the small ones would vanish.)
+# you run the cell.** Below each curve it draws your table of weights: rows are queries, columns are keys, both in the
+# order of the day, and each row has its own pot of ink. (The ink shows the root of the share, or the small ones would
+# vanish.)
 
 # %% tags=["demo", "hide-input"] alt="Four columns for the widths 0.05, 0.8, 4 and 100 hours. Above, the readings and the curve of answers: a staircase that runs through nearly every reading, then a smooth curve that follows the day and its storm, then a broad wave that has lost the storm, then a flat line. Below, the table of weights: a sharp diagonal, a soft diagonal band, a wide blur, and an even grey."
 quarters = np.linspace(0, 24, 97)
@@ -320,9 +323,9 @@ with interactive.once_solved("gaussian_weights and attention_pool"), plotting.ho
     plt.show()
 
 # %% [markdown]
-# On the left everyone copies the nearest reading, noise and all. On the right everyone gets the mean of the day. Between
-# the two lies everything that is of use. (Every heat map of attention in this course is a table like those below.
-# The last steep drop of the diagonal is the time of the dead battery: queries there have no keys of their own.)
+# On the left everyone copies the nearest reading, noise and all. On the right everyone gets the mean of the day.
+# Between the two lies everything that is of use. (Every heat map of attention in this course is a table like those
+# below. The last steep drop of the diagonal is the time of the dead battery: queries there have no keys of their own.)
 #
 # Try it yourself. Move the query through the storm and into the gap; widen the bell until the ring no longer cares
 # where it is.
@@ -452,17 +455,17 @@ for what, asked in questions.items():
 # The mean squared error, when each point is predicted by a Gaussian-weighted average of all the *others*: the formula
 # $\mathrm{loo}(\sigma)$ above.
 #
-# `x` and `y` have shape `(N,)` with $N \ge 2$, the answer is one number. A very narrow width has to work: then each point is
-# predicted by its nearest neighbour. Two points may have the same `x`; they are still two points, and each may help to
-# predict the other.
+# `x` and `y` have shape `(N,)` with $N \ge 2$, the answer is one number. A very narrow width has to work: then each
+# point is predicted by its nearest neighbour. Two points may have the same `x`; they are still two points, and each may
+# help to predict the other.
 #
 # *By hand:* two points with the values 2 and 5. Each is predicted by the other, whatever the width: both errors are 3,
 # the loss is 9.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
-# Either a loop: for each `i`, call your `gaussian_weights` with one query and with the keys that are left. Or no loop: the
-# table of scores of all points with all points, $-\infty$ on its diagonal, then softmax.
+# Either a loop: for each `i`, call your `gaussian_weights` with one query and with the keys that are left. Or no loop:
+# the table of scores of all points with all points, $-\infty$ on its diagonal, then softmax.
 #
 # </details>
 #
@@ -535,8 +538,8 @@ with interactive.once_solved("leave_one_out_loss"):
 # It lies higher than the error against the truth, and it should. It compares with *readings*, and those carry noise
 # that no method can foresee: a variance of $0.8^2 = 0.64$ here.
 #
-# One day is an anecdote. Here are a hundred others, with other readings and other noise. Each picks its width by each of the two
-# losses, and we look at what the choice costs.
+# One day is an anecdote. Here are a hundred others, with other readings and other noise. Each picks its width by each
+# of the two losses, and we look at what the choice costs.
 
 # %% tags=["demo"]
 with interactive.once_solved("leave_one_out_loss"):
@@ -557,9 +560,9 @@ with interactive.once_solved("leave_one_out_loss"):
 #
 # ## The same in PyTorch, and no list of widths
 #
-# Why try sixty widths? The loss is a smooth function of $\sigma$, all the way through the softmax. So let a gradient find it.
-# The learned number is $\log\sigma$, so that the width stays positive whatever the gradient says. It is the first
-# learned parameter of the course.
+# Why try sixty widths? The loss is a smooth function of $\sigma$, all the way through the softmax. So let a gradient
+# find it. The learned number is $\log\sigma$, so that the width stays positive whatever the gradient says. It is the
+# first learned parameter of the course.
 
 
 # %% tags=["demo"]
@@ -717,12 +720,14 @@ with plotting.house_style():
 #
 # ### A list of useless facts
 #
-# It gets better. Let each gauge write down more about itself: the number of its garden gate, the age of its owner, the last
-# digit of its telephone. None of that has to do with rain. But a round bell looks at all features alike, so two
-# gauges count as near only if they agree in *everything*. **How many useless facts does it take to ruin the fixed bell?**
+# It gets better. Let each gauge write down more about itself: the number of its garden gate, the age of its owner, the
+# last digit of its telephone. None of that has to do with rain. But a round bell looks at all features alike, so two
+# gauges count as near only if they agree in *everything*. **How many useless facts does it take to ruin the fixed
+# bell?**
 #
-# Against it we set two that learn. One has a square matrix $W$, as above. The other has a $W$ with only two rows, whatever the
-# number of features: it must say in two numbers what matters about a gauge. Each is judged at 1,000 new places.
+# Against it we set two that learn. One has a square matrix $W$, as above. The other has a $W$ with only two rows,
+# whatever the number of features: it must say in two numbers what matters about a gauge. Each is judged at 1,000 new
+# places.
 
 # %% tags=["demo", "hide-input"] alt="Error at new places against the number of useless features, from 0 to 32. The fixed bell climbs from 0.02 to the dashed line of the plain mean, which it reaches at about 8. The square W stays near 0.01 up to 4, then climbs above the dashed line. The W with two rows stays near 0.01 up to 16, and rises to 0.1 at 32."
 counts = (0, 1, 2, 4, 8, 16, 32)
@@ -784,9 +789,9 @@ for shape, first in (("two rows", start), ("square", best_round(x, y))):
 
 # %% [markdown]
 # Compare the first two lines: a *smaller* loss and a *greater* error. Then look at the last. Its loss is as good as 0,
-# and at new places it might as well say the mean. The last column shows how it did that (the share that a gauge gives to itself,
-# where it may). And what did it use to tell itself from everybody else? The useless facts. They say nothing about
-# rain, but there is no better way to find *yourself* than by your telephone number.
+# and at new places it might as well say the mean. The last column shows how it did that (the share that a gauge gives
+# to itself, where it may). And what did it use to tell itself from everybody else? The useless facts. They say nothing
+# about rain, but there is no better way to find *yourself* than by your telephone number.
 #
 # In chapter 5 the same happens to a model of language that is allowed a glimpse of the next word: a wonderful loss, and
 # nothing learned.
@@ -795,11 +800,12 @@ for shape, first in (("two rows", start), ("square", best_round(x, y))):
 #
 # Multiply out the score, with $q' = Wq$ and $k' = Wk$:
 #
-# $$-\tfrac12 \lVert q' - k' \rVert^2 = q' \cdot k' \;-\; \tfrac12 \lVert k' \rVert^2 \;-\; \tfrac12 \lVert q' \rVert^2.$$
+# $$-\tfrac12 \lVert q' - k' \rVert^2
+# = q' \cdot k' \;-\; \tfrac12 \lVert k' \rVert^2 \;-\; \tfrac12 \lVert q' \rVert^2.$$
 #
 # The last term is the same for all keys, and softmax sees only differences: it is gone. If the keys are equally long,
-# the middle one is gone too. What remains is a **dot product**. So on keys of one length, averaging by nearness
-# *is* averaging by dot product, and $\sigma^2$ is its temperature. The cell checks it with 7 queries and 11 keys of length
+# the middle one is gone too. What remains is a **dot product**. So on keys of one length, averaging by nearness *is*
+# averaging by dot product, and $\sigma^2$ is its temperature. The cell checks it with 7 queries and 11 keys of length
 # 1, in 64 dimensions.
 
 # %% tags=["demo"]
@@ -813,8 +819,8 @@ for sigma in (0.5, 1.0, 64**0.25):
 
 # %% [markdown]
 # Look at the last row: with $\sigma^2 = \sqrt d = 8$ this is $\mathrm{softmax}(q \cdot k/\sqrt d)$, the formula of the
-# Transformer. Two freedoms are still missing there. Queries and keys get a matrix *each*, $W_q$ and $W_k$, for "what I look
-# for" and "what I offer" need not be the same. And the values are learned too. Both are coming.
+# Transformer. Two freedoms are still missing there. Queries and keys get a matrix *each*, $W_q$ and $W_k$, for "what I
+# look for" and "what I offer" need not be the same. And the values are learned too. Both are coming.
 #
 # ## Quiz
 #
@@ -824,19 +830,20 @@ for sigma in (0.5, 1.0, 64**0.25):
 # <details><summary>Answer</summary>
 #
 # The temperature is $2\sigma^2$: it becomes four times as high. The ratio of the two shares was $e^{-9/2\sigma^2}$; its
-# exponent becomes a quarter of that, so the new ratio is the fourth *root* of the old one. From $1/16$ it goes to $1/2$.
+# exponent becomes a quarter of that, so the new ratio is the fourth *root* of the old one. From $1/16$ it goes to
+# $1/2$.
 #
 # </details>
 #
-# **2.** The highest reading of the day is 20.6°. Can any width, at any hour, give an answer of 21°? And what comes out for
-# tomorrow noon, hour 36?
+# **2.** The highest reading of the day is 20.6°. Can any width, at any hour, give an answer of 21°? And what comes out
+# for tomorrow noon, hour 36?
 #
 # <details><summary>Answer</summary>
 #
-# Never. Shares are positive and add up to 1, so an average lies between the least and the greatest value. For hour 36
-# a narrow bell asks the last reading before midnight, a wide one the whole day. It has no idea that noon comes
-# again: for that, the *keys* would have to say so, for instance as a point on a clock face. What a key says is half of the
-# art (chapter 10).
+# Never. Shares are positive and add up to 1, so an average lies between the least and the greatest value. For hour 36 a
+# narrow bell asks the last reading before midnight, a wide one the whole day. It has no idea that noon comes again: for
+# that, the *keys* would have to say so, for instance as a point on a clock face. What a key says is half of the art
+# (chapter 10).
 #
 # </details>
 #
@@ -846,8 +853,9 @@ for sigma in (0.5, 1.0, 64**0.25):
 # <details><summary>Answer</summary>
 #
 # Ten springs pull where one did: near it, the answers move towards that reading. Averages count heads. (A word that
-# stands ten times in a text gets ten shares, too.) Leave-one-out is deceived outright: each copy is predicted perfectly by the
-# other nine, and the narrowest bell looks good again. Duplicates in a data set turn an honest test into the trap.
+# stands ten times in a text gets ten shares, too.) Leave-one-out is deceived outright: each copy is predicted perfectly
+# by the other nine, and the narrowest bell looks good again. Duplicates in a data set turn an honest test into the
+# trap.
 #
 # </details>
 #
@@ -864,16 +872,17 @@ for sigma in (0.5, 1.0, 64**0.25):
 #
 # <details><summary>A model answer</summary>
 #
-# The form is the same. Nadaraya and Watson estimate $f(q) = \sum_i w_i\,y_i$ with
-# $w_i = K(q, x_i) / \sum_j K(q, x_j)$. Attention is that with $K(q, k) = e^{q \cdot k / \sqrt d}$: the $x_i$ are the keys, the
-# $y_i$ the values, and the softmax is the kernel's normalisation. On keys of equal length it is exactly the Gaussian kernel with
-# $\sigma^2 = \sqrt d$. What holds for the one holds for the other: the answer lies among the values, a
-# cold softmax is nearest neighbour, a hot one the mean, and the cost is one score for each pair.
+# The form is the same. Nadaraya and Watson estimate $f(q) = \sum_i w_i\,y_i$ with $w_i = K(q, x_i) / \sum_j K(q, x_j)$.
+# Attention is that with $K(q, k) = e^{q \cdot k / \sqrt d}$: the $x_i$ are the keys, the $y_i$ the values, and the
+# softmax is the kernel's normalisation. On keys of equal length it is exactly the Gaussian kernel with $\sigma^2 =
+# \sqrt d$. What holds for the one holds for the other: the answer lies among the values, a cold softmax is nearest
+# neighbour, a hot one the mean, and the cost is one score for each pair.
 #
-# What differs: in kernel regression only the width is chosen, and the kernel is symmetric and fixed. In attention the similarity is
-# learned, through $W_q$ and $W_k$, and need not be symmetric: *it* may look for *cat*, while *cat* does not look for *it*. A
-# long key attracts every query that points its way, which no distance does. The values are learned too, and not noisy
-# measurements of the answer. And layers are stacked, so the outputs of one become the queries, keys and values of the next.
+# What differs: in kernel regression only the width is chosen, and the kernel is symmetric and fixed. In attention the
+# similarity is learned, through $W_q$ and $W_k$, and need not be symmetric: *it* may look for *cat*, while *cat* does
+# not look for *it*. A long key attracts every query that points its way, which no distance does. The values are learned
+# too, and not noisy measurements of the answer. And layers are stacked, so the outputs of one become the queries, keys
+# and values of the next.
 #
 # The view is useful, too: features that approximate the kernel $e^{q \cdot k}$ make attention linear in the length
 # (chapter 25).
@@ -885,9 +894,10 @@ for sigma in (0.5, 1.0, 64**0.25):
 # ## Summary
 #
 # - A weighted average is where a ring comes to rest that all values pull at: the best answer in squares.
-# - Shares by nearness are the softmax of a score; for the bell it is $-d^2/2\sigma^2$. Take the softmax, not the quotient.
-# - Queries ask, keys are found, values are averaged. The table of weights has a row for each query, and each row adds up
-#   to 1. Softmax runs over the keys, or it is no average.
+# - Shares by nearness are the softmax of a score; for the bell it is $-d^2/2\sigma^2$. Take the softmax, not the
+#   quotient.
+# - Queries ask, keys are found, values are averaged. The table of weights has a row for each query, and each row adds
+#   up to 1. Softmax runs over the keys, or it is no average.
 # - The width runs from nearest neighbour to the mean, and is a temperature, $\tau = 2\sigma^2$.
 # - To judge a width, leave each point out. Who may copy looks perfect. The mask goes onto the scores.
 # - A fixed notion of *near* drowns in useless features. A learned one finds out whom to ask: that is attention.
@@ -907,5 +917,5 @@ for sigma in (0.5, 1.0, 64**0.25):
 #   of Transformer's Attention via the Lens of Kernel", 2019. The Transformer, read as this chapter.
 # - F. Locatello et al., "Object-Centric Learning with Slot Attention", 2020. The softmax that runs down, and why.
 #
-# **Next:** [3 · Additive attention](../03_additive_attention/03_additive_attention.ipynb). There the score is no distance
-# at all: a small network decides how well query and key fit.
+# **Next:** [3 · Additive attention](../03_additive_attention/03_additive_attention.ipynb). There the score is no
+# distance at all: a small network decides how well query and key fit.
