@@ -12,6 +12,8 @@ Every other word goes to the `attnlab` command, for example:
   python lab.py check notebooks/01_softmax/01_softmax.ipynb     check the exercises in a notebook
   python lab.py grade                                           grade what students handed in
   python lab.py build --check                                   do the notebooks match their sources?
+  python lab.py book --open                                     make the book and read it in the browser
+  python lab.py doctor                                          what isolation grading has on this machine
   python lab.py grade --help                                    what one of them can do
 
 The first start makes the folder .venv beside this file: about 2 GB and a few minutes, during which it shows

@@ -1,6 +1,6 @@
 """How long a learner waits for ``check(softmax)``: a real kernel, the first call apart, the median of the rest.
 
-    python -m benchmarks.check
+python -m benchmarks.check
 """
 
 import os

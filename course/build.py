@@ -189,7 +189,12 @@ def execute(notebook: NotebookNode, chapter: Chapter, progress: Progress) -> Non
     }
     with tempfile.TemporaryDirectory(prefix="attnlab-") as folder:
         client = NotebookClient(
-            notebook, timeout=CELL_SECONDS, kernel_name="python3", record_timing=False, on_cell_start=count
+            notebook,
+            timeout=CELL_SECONDS,
+            kernel_name="python3",
+            record_timing=False,
+            coalesce_streams=True,
+            on_cell_start=count,
         )
         client.extra_arguments = ["--log-level=40"]
         try:

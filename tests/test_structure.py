@@ -44,7 +44,8 @@ def test_the_users_shape_is_there():
 @pytest.mark.parametrize("path", python_files("lib"), ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_the_library_imports_nothing_of_ours_and_little_else(path):
     assert imported(path) <= LEARNERS - {"pytest"} | {"attnlab"} | OPTIONAL_IN_LIBRARY
-    assert imported_at_start(path) <= LEARNERS - {"pytest"} | {"attnlab"}
+    if path.stem != "triton_kernels":  # gpu_kernels imports it once a kernel is called
+        assert imported_at_start(path) <= LEARNERS - {"pytest"} | {"attnlab"}
     if path.stem != "plotting":  # the only module that draws
         assert "matplotlib" not in imported(path)
 
@@ -72,7 +73,8 @@ from autograder.catalogue import all_exercises
 assert list(all_exercises())
 import attnlab
 for module in pkgutil.walk_packages(attnlab.__path__, "attnlab."):
-    importlib.import_module(module.name)
+    if module.name != "attnlab.triton_kernels":
+        importlib.import_module(module.name)
 """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(["lib", "."])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment)
