@@ -68,10 +68,11 @@ def test_returning_the_first_argument_earns_nothing(exercise: Exercise):
 @pytest.mark.parametrize("exercise", FUNCTIONS)  # what tells two objects apart is what they answer in the checks
 def test_the_drawn_inputs_tell_misconceptions_apart(exercise: Exercise):
     """Each wrong answer differs from the reference somewhere on the inputs that the exercise draws or on its checks."""
-    drawn = list(exercise.samples(generator(0, exercise, "separate")))
-    assert drawn, f"{exercise.name} declares no inputs"
-    for args, kwargs in drawn:
-        assert same(exercise.reference(*args, **kwargs), exercise.alternatives[0](*args, **kwargs))
+    # Drawn twice: a random generator among the arguments is not the same any more once it has been used.
+    first, second = (list(exercise.samples(generator(0, exercise, "separate"))) for _ in range(2))
+    assert first, f"{exercise.name} declares no inputs"
+    for (args, kwargs), (again, kwargs_again) in zip(first, second, strict=True):
+        assert same(exercise.reference(*args, **kwargs), exercise.alternatives[0](*again, **kwargs_again))
 
 
 @pytest.mark.parametrize("exercise", EXERCISES)
