@@ -271,19 +271,13 @@ STRAY = 0.25
 
 def _two_numbers(answer):
     """(raw, scaled) as two floats, from a tuple, a list or an array."""
-    numbers = [expect.as_numpy(x) if np.ndim(x) == 0 and not isinstance(x, str) else None for x in _items(answer)]
-    numbers = [np.asarray(x) if n is None and isinstance(x, int | float) else n
-               for x, n in zip(_items(answer), numbers, strict=True)]  # fmt: skip
-    if len(numbers) != 2 or any(n is None for n in numbers):
+    items = list(answer) if isinstance(answer, tuple | list | np.ndarray) and len(np.shape(answer)) == 1 else []
+    if len(items) != 2 or any(isinstance(item, str) for item in items):
         raise expect.CheckFailure(
             f"Your function returned {expect.named(answer)}; two numbers were expected, `raw, scaled`.",
             "Does it end with `return raw, scaled`?",
         )
-    return tuple(float(n) for n in numbers)
-
-
-def _items(answer):
-    return list(answer) if isinstance(answer, tuple | list | np.ndarray) and np.ndim(answer) else []
+    return tuple(float(item) for item in items)
 
 
 def _measured(student, d_k, rng):
@@ -611,11 +605,6 @@ def _queries_keys_values(rng):
         T, S = ((3, 3), (2, 5))[i % 2]
         front = ((), (3,))[i % 4 // 2]
         yield tuple(_draw(rng, (*front, T, 3), (*front, S, 3), (*front, S, (3, 7)[i % 3 == 2]))), {}
-
-
-def _with_scores(make_weights):
-    """Attention from a rule that turns the raw scores into weights, given q, k and v."""
-    return lambda q, k, v: make_weights(reference.dot_scores(q, k), q, k, v) @ v
 
 
 @scaled_dot_product_attention.misconception(caught_by=test_attention_of_known_numbers)
