@@ -524,7 +524,12 @@ with interactive.once_solved("scaled_dot_product_attention"):
 # **From the shares to the scores.** That is chapter 1, row by row: compare with the average, times the share.
 #
 # $$dS_{ts} = P_{ts}\,\Bigl(dP_{ts} - \sum_{s'} P_{ts'}\, dP_{ts'}\Bigr).$$
-#
+
+# %% tags=["demo"]
+p, dp = np.array([0.25, 0.75]), np.array([4.0, 8.0])  # one row: two shares, and how much each of them matters
+print("the average is", (p * dp).sum(), "so dS =", softmax_vjp(p, dp))
+
+# %% [markdown]
 # **From the scores to queries and keys.** $S_{ts} = q_t \cdot k_s/\sqrt{d_k}$. Query $t$ met all keys, key $s$ met all
 # queries:
 #
