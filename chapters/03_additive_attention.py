@@ -16,6 +16,7 @@
 # part a first acquaintance with PyTorch's `nn.Module`.*
 
 # %%
+import functools
 import math
 import time
 
@@ -154,8 +155,8 @@ with interactive.once_solved("value_attention"):
     print(f"median                   {np.median(losses):.4f}")
     print(f"best                     {min(losses):.4f}")
     print(f"w = 0, the plain mean    {-np.log(value_attention(memory, np.zeros(4), 0.0)[hats]).mean():.4f}")
-shares = np.bincount(hats) / 5
-print(f"entropy of {shares}   {-(shares * np.log(shares)).sum():.4f}")
+    shares = np.bincount(hats) / 5
+    print(f"entropy of {shares}   {-(shares * np.log(shares)).sum():.4f}")
 
 # %% [markdown]
 # There is a floor, and the plain mean stands on it. It is not bad luck; it must be so.
@@ -651,10 +652,12 @@ def sizes(reader):
     return np.sqrt((of_keys**2).mean()), np.sqrt((question**2).mean())
 
 
+held_out = parties(1000, torch.Generator().manual_seed(1))
+
+
 def train(reader, steps=300, lr=0.003):
     """Every 5 steps: step, loss on parties never trained on, size of the key's and of the question's part."""
     random = torch.Generator().manual_seed(0)
-    held_out = parties(1000, torch.Generator().manual_seed(1))
     optimiser = torch.optim.Adam(reader.parameters(), lr=lr)
     history = []
     for step in range(steps + 1):
@@ -669,20 +672,26 @@ def train(reader, steps=300, lr=0.003):
     return np.array(history)
 
 
+makers = {
+    "by the value alone": ByTheValue,
+    "additive, no tanh": WithoutTanh,
+    "additive": lambda: AdditiveAttention(11, 11, 32),
+}
+
+
+@functools.cache
+def trained(name):
+    """A reader and its history; trained when it is first asked for."""
+    torch.manual_seed(1)
+    reader = makers[name]()
+    return reader, train(reader)
+
+
 # %% tags=["demo", "hide-input"] alt="Left: loss on new parties over 300 steps for three readers. By the value alone, and additive without tanh, lie on the dotted floor at 1.01. Additive lies there too for some thirty steps, then falls in an S to nearly zero. Right, on a logarithmic axis, what the scores of the additive reader are made of: the question's part begins at a few thousandths, rises along a straight line and levels off above one; the key's part begins at a tenth, far above it, falls at once, and is overtaken near step forty."
 with interactive.once_solved("AdditiveAttention"):
     started = time.perf_counter()
-    makers = {
-        "by the value alone": ByTheValue,
-        "additive, no tanh": WithoutTanh,
-        "additive": lambda: AdditiveAttention(11, 11, 32),
-    }
-    readers = {}
-    for name, make in makers.items():
-        torch.manual_seed(1)
-        readers[name] = make()
-    histories = {name: train(reader) for name, reader in readers.items()}
-    held_out = parties(1000, torch.Generator().manual_seed(1))
+    trained.cache_clear()
+    histories = {name: trained(name)[1] for name in reversed(makers)}
     share = held_out[2].mean(1)  # of each colour at each party
     floor = torch.special.entr(share).sum(-1).mean().item()
     with plotting.house_style():
@@ -700,13 +709,14 @@ with interactive.once_solved("AdditiveAttention"):
         growth.set(xlabel="step", ylabel="size in the scores of additive")
         growth.legend(loc="lower right")
         plt.show()
-    for name, history in histories.items():
+    for name in makers:
+        history = histories[name]
         print(f"{name:20} loss {history[-1, 1]:.4f}, less the floor {history[-1, 1] - floor:+.5f}")
     print(f"floor of these 1000 parties {floor:.4f}; of all parties, from above, {FLOOR:.4f}")
     print(f"without tanh, the question in the scores is never above {histories['additive, no tanh'][:, 3].max():.0e}")
     step, loss, *_ = histories["additive"].T
     print(f"with tanh, the loss leaves the floor by 1% at step {step[loss < 0.99 * floor][0]:.0f}")
-    counts = {name: sum(p.numel() for p in reader.parameters()) for name, reader in readers.items()}
+    counts = {name: sum(p.numel() for p in trained(name)[0].parameters()) for name in makers}
     print("parameters:", counts)
     print(f"{time.perf_counter() - started:.1f} s for all three")
 
@@ -727,10 +737,10 @@ with interactive.once_solved("AdditiveAttention"):
 
 # %% tags=["demo"]
 with interactive.once_solved("AdditiveAttention"):
-    for name in ("additive, no tanh", "additive"):
+    batch = [x.double() if x.is_floating_point() else x for x in held_out]
+    for name in ("additive", "additive, no tanh"):
         torch.manual_seed(1)
         reader = makers[name]().double()
-        batch = [x.double() if x.is_floating_point() else x for x in held_out]
         loss_of(reader, *batch).backward()
         lengths = [f"{part} {getattr(reader, part).weight.grad.norm():.0e}" for part in ("W_q", "W_k", "v")]
         print(f"{name:20} length of the gradient: {', '.join(lengths)}")
@@ -750,7 +760,7 @@ with interactive.once_solved("AdditiveAttention"):
 
 # %% tags=["demo"]
 with interactive.once_solved("AdditiveAttention"):
-    print(f"{'weights times':>14}{'key':>10}{'question':>12}{'growth':>9}")
+    rows = [f"{'weights times':>14}{'key':>10}{'question':>12}{'growth':>9}"]
     previous = math.nan
     for scale in (0.125, 0.25, 0.5, 1, 2, 4, 8):
         torch.manual_seed(1)
@@ -760,8 +770,9 @@ with interactive.once_solved("AdditiveAttention"):
             reader.W_k.weight *= scale
         key, question = sizes(reader)
         growth = "" if math.isnan(previous) else f"× {question / previous:.2f}"
-        print(f"{scale:>14}{key:10.4f}{question:12.6f}{growth:>9}")
+        rows.append(f"{scale:>14}{key:10.4f}{question:12.6f}{growth:>9}")
         previous = question
+    print("\n".join(rows))
 
 # %% [markdown]
 # Nearly 8, as long as the weights are small. So the reader was not idle on its plateau. It was growing its weights until
@@ -824,9 +835,11 @@ with interactive.once_solved("AdditiveAttention"):
     seated = [3, 7, 0, 9, 5, 1, 10]
     names = torch.eye(11)[seated][None]
     hat = torch.eye(4)[torch.tensor([0, 1, 0, 2, 0, 3, 1])][None]
+    readers = {name: trained(name)[0] for name in reversed(makers)}
     with plotting.house_style(), torch.no_grad():
         fig, axes = plt.subplots(1, 3, figsize=(9.6, 3.4), sharey=True)
-        for ax, (name, reader) in zip(axes, readers.items(), strict=True):
+        for ax, name in zip(axes, makers, strict=True):
+            reader = readers[name]
             if name == "by the value alone":
                 weights = torch.softmax(reader.w(hat), dim=1).mT.expand(-1, 7, -1)[0]
             else:
@@ -853,6 +866,7 @@ with interactive.once_solved("AdditiveAttention"):
 
 # %% tags=["demo"]
 with interactive.once_solved("AdditiveAttention"):
+    reader, _ = trained("additive")
     print("share of the empty seats, when Dan, Hana and Ada are asked for")
     for size in (5, 50, 500):
         names = torch.zeros(1, size, 11)
@@ -860,7 +874,7 @@ with interactive.once_solved("AdditiveAttention"):
         taken = torch.arange(size) < 3
         with torch.no_grad():
             empty = [
-                readers["additive"](names[:, :3], names, torch.eye(size)[None], mask)[0, :, 3:].sum(-1).numpy()
+                reader(names[:, :3], names, torch.eye(size)[None], mask)[0, :, 3:].sum(-1).numpy()
                 for mask in (None, taken)
             ]
         print(f"table of {size:3}   no mask {empty[0].round(3)}   masked {empty[1].round(3)}")
