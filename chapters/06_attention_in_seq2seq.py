@@ -122,7 +122,8 @@ def gru(x, s, W_x, W_s, b_x, b_s):
 # %% [markdown]
 # The encoder runs two GRUs over the source, one from the left and one from the right. At position $s$ it sets their
 # states side by side: $h_s$ has read everything up to $s$, and everything from there on. Together the $h_s$ are the
-# **memory**, of shape `(B, S, d_h)`.
+# **memory**, of shape `(B, S, d_h)`. (The letter $s$ leads two lives in the papers: $s_t$ is a state of the decoder, a
+# subscript $s$ is a position of the source.)
 #
 # ### One vector for everything
 #
@@ -541,11 +542,11 @@ with plotting.house_style():
 # %% [markdown]
 # There is the cliff, and it begins where the date stands: a date is about as much as this vector can carry. (Give the
 # fixed context more width or more steps, and see where the cliff goes.) Forty-eight numbers could hold far more in
-# principle. But they have to be *packed*, digit by digit, by a network that only ever
-# sees one step, and *unpacked* in the same way. That is what it cannot learn in time. Attention packs nothing.
+# principle. But they have to be *packed*, digit by digit, by a network that only ever sees one step, and *unpacked* in
+# the same way. That is hard to learn. Attention packs nothing.
 #
 # The blue line has a cliff of its own, to the right of the dotted line. This network looks to the next place by a sense
-# of position that it has learned, and it never learned place 13. Looking back cures forgetting; it does not teach
+# of position that it has learned, and it was never taught place 13. Looking back cures forgetting; it does not teach
 # counting. Chapter 10 is about positions.
 #
 # ### The middle of the page is silent
@@ -579,7 +580,7 @@ with plotting.house_style():
 # %% [markdown]
 # Both ends of the text are heard. The middle is silent by many powers of ten: whatever stands there, the network with
 # the fixed context cannot learn from it. With attention the path from output to letter is the same for all of them, and
-# short. *Attention shortens gradient paths*: that is half of why it trains faster.
+# short. *Attention shortens gradient paths*, and learning is faster for it.
 #
 # ## Your step at the wheel
 #
@@ -652,9 +653,10 @@ for pair, word in zip(data.valid[:4], words, strict=True):
     print(f"  {pair.text:28} {pair.iso}   it wrote {''.join(target.decode(word))}")
 
 # %% [markdown]
-# Nothing crashes, all shapes fit, and the output is rubbish. Had this network been *trained* with the wrong order, it
-# would have adapted, more or less; that is what makes the mistake hard to find. It shows when weights meet code that
-# was written by someone else.
+# Nothing crashes, all shapes fit, and the output is rubbish. And here is what makes this mistake so hard to find: a
+# network *trained* in the wrong order from the start adapts to it, and reads dates as well as the right one. (Train a
+# `LooksWithTheCurrentState` and see.) It moves its cell twice a step for that, and it is not the decoder of the paper.
+# The mistake shows when weights meet code that was written by someone else.
 #
 # ## Where does it look?
 #
@@ -706,8 +708,8 @@ with plotting.house_style():
 # - **The month is translated.** For *07* it looks into the *name* of the month, at one or two places. But a place of the
 #   memory is not a letter: the GRU that comes from the right has read all of *Juli* when it arrives at the *J*. The thick
 #   line shows where the month was *picked up*, not which letters decided it.
-# - **The day** needs two digits where the text has one. The *0* of *09* stands nowhere; its looks go to the *9*, because
-#   there the state knows that no digit stood before it.
+# - **The day** needs two digits where the text has one. The *0* of *09* stands nowhere. Most of its looks gather round the
+#   *9*: there the GRU that comes from the left can know that no digit stood before it.
 # - **Order** costs nothing. In Hungarian hardly a line crosses. In German all three bundles do. The network is the same.
 #
 # The hyphens (left out above) need nothing from the text; they look anywhere. *A weight is not always a reason*, and
@@ -715,7 +717,7 @@ with plotting.house_style():
 # that it looked at most.
 
 # %% tags=["demo"]
-for code in ("zh", "pl", "cs", "hu"):
+for code in ("zh", "pl", "cs"):
     written, looks = look_at(texts[code])
     print(f"{texts[code]}  →  {written}")
     print(
@@ -837,7 +839,6 @@ with interactive.once_solved("luong_score"):
     d = 256
     h, memory = rng.normal(size=(64, d)).astype(np.float32), rng.normal(size=(64, 100, d)).astype(np.float32)
     W, long, v = (rng.normal(size=shape).astype(np.float32) for shape in ((d, d), (2 * d, d), (d,)))
-    cost = {}
     for kind, parameters in (("dot", ()), ("general", (W,)), ("concat", (long, v))):
         times = []
         for _ in range(5):
