@@ -18,10 +18,10 @@ Calls = dict[str, list[Call]]
 
 def diagnose(exercise: Exercise, calls: Calls, failed: list[str], backend: Backend, seed: int) -> Misconception | None:
     """The misconception behind these calls, or None where none explains them all."""
-    if _explains(_calls_of(exercise, None, seed), calls, list(calls)):
+    if _explains(exercise, None, calls, list(calls), seed):
         return None  # the student's outputs are the reference's: what failed is nothing a misconception is about
     for laws in (list(calls), failed[:1]):
-        fitting = [m for m in exercise.misconceptions if _explains(_calls_of(exercise, m, seed), calls, laws)]
+        fitting = [m for m in exercise.misconceptions if _explains(exercise, m, calls, laws, seed)]
         if len(fitting) > 1:
             fitting = _separate(exercise, fitting, backend, seed)
         if fitting:
@@ -29,18 +29,23 @@ def diagnose(exercise: Exercise, calls: Calls, failed: list[str], backend: Backe
     return None
 
 
-@lru_cache(maxsize=4096)
-def _calls_of(exercise: Exercise, misconception: Misconception | None, seed: int) -> Calls:
-    """What a misconception (or, for None, the reference) does in every check. The same for a whole class."""
+@lru_cache(maxsize=16384)
+def _calls_of(exercise: Exercise, misconception: Misconception | None, law: str, seed: int) -> list[Call]:
+    """What a misconception (or, for None, the reference) does in one check. The same for a whole class."""
     function = misconception.function if misconception else exercise.reference
-    backend = Here.ours(exercise, function)
-    return {check.name: run_check(check, exercise, backend, seed)[1] for check in exercise.checks}
+    check = next(check for check in exercise.checks if check.name == law)
+    return run_check(check, exercise, Here.ours(exercise, function), seed)[1]
 
 
-def _explains(theirs: Calls, students: Calls, laws: list[str]) -> bool:
-    return all(
-        len(theirs[law]) == len(students[law]) and all(map(_same_outcome, theirs[law], students[law])) for law in laws
-    )
+def _explains(
+    exercise: Exercise, misconception: Misconception | None, calls: Calls, laws: list[str], seed: int
+) -> bool:
+    """Whether it gives the student's outcome at every call of these laws; the first that differs settles it."""
+    for law in laws:
+        theirs = _calls_of(exercise, misconception, law, seed)
+        if len(theirs) != len(calls[law]) or not all(map(_same_outcome, theirs, calls[law])):
+            return False
+    return True
 
 
 def _separate(exercise: Exercise, fitting: list[Misconception], backend: Backend, seed: int) -> list[Misconception]:

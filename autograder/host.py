@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import json
+import multiprocessing
 import os
 import select
 import signal
@@ -104,14 +105,14 @@ class Forked:
         return bytes(data)
 
     def close(self) -> None:
-        """End the process, and with it all that it started, and wait until it is gone."""
+        """End the process, and with it all that it started."""
         self.connection.close()
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.process, signal.SIGKILL)
-        select.select([self.process], [], [], 10)
-        os.close(self.process)
         if self.folder:
+            select.select([self.process], [], [], 10)
             self.folder.cleanup()
+        os.close(self.process)
 
 
 class Zygote:
@@ -119,7 +120,8 @@ class Zygote:
 
     def __init__(self, layers: Layers, limits: Limits):
         self.layers, self.limits = layers, limits
-        self._lock = threading.Lock()
+        self._lock = multiprocessing.get_context("fork").Lock()  # the judge's forks share us
+        self._owner = os.getpid()
         self._folder = isolation.private_folder()
         self._control, self._process = self._launch()
 
@@ -176,10 +178,12 @@ class Zygote:
 
     @property
     def alive(self) -> bool:
-        return self._process.poll() is None
+        return self._owner != os.getpid() or self._process.poll() is None
 
     def close(self) -> None:
         self._control.close()
+        if self._owner != os.getpid():
+            return
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
@@ -263,21 +267,25 @@ class Piped:
         self.folder.cleanup()
 
 
-_shared: tuple[int, Host] | None = None
+_shared: Host | None = None
 
 
 def shared() -> Host:
-    """The host of this process, started when it is first wanted, with the strongest layers that hold here."""
+    """The host of this process and its forks, with the strongest layers that hold here; started when first wanted."""
     global _shared
-    if _shared is not None and _shared[0] == os.getpid():
-        host = _shared[1]
-        if not isinstance(host, Zygote) or host.alive:
-            return host
-        host.close()
-    host = strongest()
-    _shared = (os.getpid(), host)
-    atexit.register(_close, os.getpid(), host)
-    return host
+    if _shared is None or (isinstance(_shared, Zygote) and not _shared.alive):
+        _shared = strongest()
+        atexit.register(_close, os.getpid(), _shared)
+    return _shared
+
+
+def restarted() -> Host:
+    """A new host, for one that does not answer any more."""
+    global _shared
+    if _shared is not None:
+        _shared.close()
+    _shared = None
+    return shared()
 
 
 def _close(owner: int, host: Host) -> None:

@@ -63,8 +63,9 @@ def _closed(module: str, attribute: str) -> Any:
 
 def furnish(sources: dict[str, str | None]) -> None:
     """Open the library. What this process has of it already is forgotten."""
-    for name in [name for name in sys.modules if name.partition(".")[0] == "attnlab"]:
-        del sys.modules[name]
+    if "attnlab" in sys.modules:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "attnlab"]:
+            del sys.modules[name]
     sys.meta_path.insert(0, Furnished(sources))
 
 

@@ -13,17 +13,37 @@ from typing import Any
 
 from nbconvert.exporters.exporter import ResourcesDict
 from nbformat import v4
-from nbformat.notebooknode import NotebookNode
+from nbformat.notebooknode import NotebookNode, from_dict
 from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.utils import is_grade, is_solution
 from traitlets import Integer
 
-from autograder import catalogue, panel
+from autograder import autograded, catalogue
+from autograder.gradebook import Gradebook
 from autograder.grading import grade
-from autograder.judge import VISIBLE_SEED, Verdict
+from autograder.judge import VISIBLE_SEED
 from autograder.submission import Cell
 
-JUDGE = "autograder.nbgrader.Judge"
+JUDGE, TIDY = "autograder.nbgrader.Judge", "autograder.nbgrader.Tidy"
+
+
+class Tidy(NbGraderPreprocessor):
+    """Comes first: makes a submission whole, as the course released it, and takes out what would run in a browser.
+
+    nbgrader's own pipeline stops the whole class where a cell comes twice, or where its marks were lost and it cannot
+    tell where a deleted cell belongs.
+    """
+
+    def preprocess(self, nb: NotebookNode, resources: ResourcesDict) -> tuple[NotebookNode, ResourcesDict]:
+        wanted = resources["nbgrader"]
+        gradebook = Gradebook(wanted["db_url"])
+        try:
+            released = gradebook.released(wanted["assignment"])[wanted["notebook"]]
+        finally:
+            gradebook.close()
+        nb.cells = [from_dict(cell) for cell in autograded.whole(nb, released.cells)]
+        nb.nbformat, nb.nbformat_minor = 4, 5
+        return nb, resources
 
 
 class Judge(NbGraderPreprocessor):
@@ -45,9 +65,9 @@ class Judge(NbGraderPreprocessor):
         exercises = [e for name in tests if (e := catalogue.by_name().get(name))]
         grading = grade([_read(index, cell).source for index, cell in running], exercises, self.seed)
         for (_, cell), came in zip(running, grading.cells, strict=False):
-            cell.outputs = _outputs(came)
+            cell.outputs = [from_dict(output) for output in autograded.outputs(came)]
         for verdict in grading.verdicts:
-            _write(tests[verdict.exercise.name], verdict)
+            tests[verdict.exercise.name].outputs = [from_dict(o) for o in autograded.verdict_outputs(verdict)]
         for name in tests.keys() - {verdict.exercise.name for verdict in grading.verdicts}:
             self.log.warning("No exercise of the course is called %s: its cell earns nothing", name)
             tests[name].outputs = [v4.new_output("stream", text=f"No exercise is called {name}.\n"), _points(0.0)]
@@ -63,22 +83,7 @@ def _read(index: int, cell: NotebookNode) -> Cell:
     )
 
 
-def _outputs(came: dict[str, Any]) -> list[NotebookNode]:
-    """What a cell printed and drew. Text and pictures only: HTML of a student's could run in the instructor's page."""
-    outputs = [v4.new_output("stream", name="stdout", text=came["text"])] if came["text"] else []
-    outputs += [v4.new_output("display_data", data=data) for data in came["outputs"] if data]
-    if came["failure"] and not came["text"]:
-        outputs.append(v4.new_output("stream", name="stdout", text=came["failure"] + "\n"))
-    return outputs
-
-
-def _write(cell: NotebookNode, verdict: Verdict) -> None:
-    shown = {"text/html": panel.page(verdict), "text/plain": panel.text(verdict)}
-    cell.outputs = [v4.new_output("display_data", data=shown), _points(verdict.points)]
-
-
 def _points(points: float) -> NotebookNode:
-    """nbgrader reads the points off the first ``execute_result`` of a test cell, as a plain number."""
     return v4.new_output("execute_result", data={"text/plain": str(float(points))}, execution_count=None)
 
 
@@ -92,6 +97,14 @@ def configure(config: Any, seed: int | None = None) -> None:
 
     config.CourseDirectory.source_directory = "solutions"
     config.CourseDirectory.release_directory = "notebooks"
+    config.Autograde.sanitize_preprocessors = [
+        TIDY,
+        stock.ClearOutput,
+        stock.DeduplicateIds,
+        stock.OverwriteKernelspec,
+        stock.OverwriteCells,
+        stock.CheckCellMetadata,
+    ]
     config.Autograde.autograde_preprocessors = [
         JUDGE,
         stock.IgnorePattern,

@@ -21,15 +21,20 @@ class Impossible(Exception):
     """A question that this object cannot answer. The message is for the student; ``{name}`` stands for its name."""
 
 
+def seed(number: int) -> None:
+    """Start the global generators anew."""
+    random.seed(number)
+    np.random.seed(number)
+    if torch := sys.modules.get("torch"):
+        torch.random.default_generator.manual_seed(number)
+
+
 @contextmanager
 def repeatable(number: int) -> Iterator[None]:
     """The global generators start from a seed of ours, so that an answer is the same on every day; then as before."""
     torch = sys.modules.get("torch")
     state = random.getstate(), np.random.get_state(), torch.get_rng_state() if torch else None
-    random.seed(number)
-    np.random.seed(number)
-    if torch:
-        torch.random.default_generator.manual_seed(number)
+    seed(number)
     try:
         yield
     finally:

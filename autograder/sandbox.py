@@ -69,7 +69,7 @@ class Sandbox:
         try:
             self._child = self.host.start()
         except host.Gone:
-            self.host = host.shared()
+            self.host = host.restarted()
             self._child = self.host.start()
         opened = self._exchange({"do": "open", "library": library.open_to(self.chapter)}, 60, "The notebook")
         self.layers = Layers(**opened["layers"])

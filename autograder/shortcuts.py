@@ -7,6 +7,7 @@ they are called, by whatever way the student's code came by them.
 import sys
 from collections.abc import Iterable, Iterator, MutableMapping
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from typing import Any
 
 
@@ -33,6 +34,7 @@ def forbidden(names: Iterable[str], namespace: MutableMapping[str, Any], answer:
     """Inside the block, each of these functions raises ``Shortcut``, also under a name that ``namespace`` gave it."""
     undo: list[tuple[Any, str, Any]] = []
     originals: dict[int, str] = {}
+    replaced: dict[int, Any] = {}
     try:
         for dotted in names:
             target = resolve(dotted)
@@ -50,9 +52,10 @@ def forbidden(names: Iterable[str], namespace: MutableMapping[str, Any], answer:
             for holder, key in places:
                 undo.append((holder, key, getattr(holder, key)))
                 setattr(holder, key, explain)
-            for key in [key for key, value in namespace.items() if value is original and key != answer]:
-                undo.append((namespace, key, original))
-                namespace[key] = explain
+            replaced[id(original)] = explain
+        for key, value in [(key, value) for key, value in namespace.items() if id(value) in replaced and key != answer]:
+            undo.append((namespace, key, value))
+            namespace[key] = replaced[id(value)]
         with _watch(originals, answer):
             yield
     finally:
@@ -65,17 +68,25 @@ def forbidden(names: Iterable[str], namespace: MutableMapping[str, Any], answer:
 
 def _watch(originals: dict[int, str], answer: str) -> Any:
     """PyTorch tells of every call of its functions, whatever they are called by."""
-    if "torch" not in sys.modules or not originals:
-        return nullcontext()
+    return _watcher()(originals, answer) if originals and "torch" in sys.modules else nullcontext()
+
+
+@cache
+def _watcher() -> Any:
+    """The class is made when PyTorch is there, once."""
     from torch.overrides import TorchFunctionMode
 
     class Watch(TorchFunctionMode):
+        def __init__(self, originals: dict[int, str], answer: str):
+            super().__init__()
+            self.originals, self.answer = originals, answer
+
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            if name := originals.get(id(func)):
-                raise Shortcut(_why(name, answer))
+            if name := self.originals.get(id(func)):
+                raise Shortcut(_why(name, self.answer))
             return func(*args, **(kwargs or {}))
 
-    return Watch()
+    return Watch
 
 
 def _why(name: str, answer: str) -> str:

@@ -3,7 +3,7 @@
 import codecs
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class Submission:
 
     path: Path
     cells: tuple[Cell, ...]
+    notebook: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def sources(self) -> list[str]:
@@ -79,11 +80,14 @@ def read(path: Path) -> Submission:
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise SubmissionError(f"{path}:{line}: not UTF-8 text; open it in JupyterLab and save it again.") from None
-    return Submission(path, parse(text, path))
+    notebook = load(text, path)
+    return Submission(
+        path, tuple(cell_of(c, i) for i, c in enumerate(raw_cells(notebook) or ()) if _is_code(c)), notebook
+    )
 
 
-def parse(text: str, path: Path) -> tuple[Cell, ...]:
-    """The code cells of a notebook's JSON."""
+def load(text: str, path: Path) -> dict[str, Any]:
+    """The JSON of a notebook; ``SubmissionError`` where it is none."""
     try:
         notebook = json.loads(text)
     except json.JSONDecodeError as error:
@@ -93,13 +97,13 @@ def parse(text: str, path: Path) -> tuple[Cell, ...]:
         ) from None
     except RecursionError:
         raise SubmissionError(f"{path}: not a notebook, for its JSON is nested without end.") from None
-    raw = _raw_cells(notebook)
-    if raw is None:
+    if raw_cells(notebook) is None:
         raise SubmissionError(f"{path}: JSON, but not a notebook: it has no list of cells.")
-    return tuple(_cell(cell, position) for position, cell in enumerate(raw) if _is_code(cell))
+    return notebook
 
 
-def _raw_cells(notebook: Any) -> list[Any] | None:
+def raw_cells(notebook: Any) -> list[Any] | None:
+    """The cells of a notebook in any format; None where it is none."""
     if not isinstance(notebook, dict):
         return None
     if isinstance(notebook.get("cells"), list):
@@ -114,7 +118,8 @@ def _is_code(cell: Any) -> bool:
     return isinstance(cell, dict) and cell.get("cell_type") == "code"
 
 
-def _cell(cell: dict[str, Any], position: int) -> Cell:
+def cell_of(cell: dict[str, Any], position: int) -> Cell:
+    """A cell of any format, with what is odd about it left out."""
     source = cell.get("source", cell.get("input", ""))
     if isinstance(source, list):
         source = "".join(part for part in source if isinstance(part, str))

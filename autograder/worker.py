@@ -6,7 +6,6 @@ It never holds a check, a seed or a gradebook. What the student prints goes to b
 import base64
 import io
 import os
-import random
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -14,9 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
-from autograder import inside, parcels, wire
+from autograder import inside, operations, parcels, wire
 from autograder.expect import is_tensor, same
 from autograder.isolation import Layers
 from autograder.limits import TimeUp, time_limit
@@ -107,9 +104,10 @@ class Worker:
             request["forbidden"],
             request["seconds"],
             objects=self.objects,
-            asked=request["asked"],
+            repeats=False,
         )
         target = Target(request["name"], request["handle"], request["method"])
+        operations.seed(request["asked"])
         value = backend.perform(request["do"], target, args, kwargs)
         edited = {i: now for i, (was, now) in enumerate(zip(before, arrays, strict=True)) if not same(was, now)}
         return {"value": value, "edited": edited}
@@ -192,10 +190,7 @@ class Runner:
 
     def reseed(self) -> None:
         """Every submission starts from the same random numbers, whichever ran before."""
-        random.seed(0)
-        np.random.seed(0)
-        if torch := sys.modules.get("torch"):
-            torch.random.default_generator.manual_seed(0)
+        operations.seed(0)
 
     def run(self, source: str, seconds: float) -> dict[str, Any]:
         """One cell: what it printed, drew and raised."""

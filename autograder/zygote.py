@@ -6,10 +6,10 @@ layers of ``autograder.isolation``, and serves. When the judge goes away, so doe
 """
 
 import array
+import contextlib
 import gc
 import json
 import os
-import signal
 import socket
 import sys
 import tempfile
@@ -61,6 +61,7 @@ def main(control: socket.socket, settings: dict[str, Any]) -> None:
     tempfile.tempdir = None
     sys.path[:] = [path for path in sys.path if path not in settings["course"]]
     inside.put_stand_in()
+    runner.reseed()  # every child starts from this state
     gc.collect()
     gc.freeze()  # the collector of a child leaves our pages alone, so they stay shared
     control.send(json.dumps({"threads": native}).encode())
@@ -76,13 +77,13 @@ def serve(
     control: socket.socket, runner: worker.Runner, layers: isolation.Layers, limits: isolation.Limits, folder: str
 ) -> NoReturn:
     """Fork a child for each message, until the judge closes the socket."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the kernel
     own_processes = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC) if layers.namespaces else -1
     number = 0
     while True:
         words, received, _, _ = control.recvmsg(WORDS, socket.CMSG_SPACE(4))
+        reap()
         if not words:
-            os._exit(0)
+            os._exit(0)  # and what still runs ends with us
         (connection,) = array.array("i", received[0][2])
         number += 1
         if layers.namespaces:
@@ -102,17 +103,22 @@ def serve(
         os.close(handle)
 
 
+def reap() -> None:
+    """Children that have ended; their processor time is then counted as ours."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
 def be_a_submission(
     connection: int, runner: worker.Runner, layers: isolation.Layers, limits: isolation.Limits, folder: str, number: int
 ) -> NoReturn:
     """In the child: under the layers, then at the judge's service."""
     status = 1
     try:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.environ |= {"HOME": folder, "TMPDIR": folder}
         worker.leave_standard_streams()
         in_force = isolation.restrict(layers, limits, folder, number)
-        runner.reseed()
         worker.Worker(worker.Stream(connection, connection), runner, in_force).serve()
         status = 0
     finally:
