@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from autograder import catalogue
 from course import build, paths
 from course.command import app
-from course.source import chapters_in, solved_notebook
+from course.source import Chapter, chapters_in, solved_notebook
 
 
 def attnlab(*words: str):
@@ -60,6 +60,17 @@ def test_released_notebooks_have_no_outputs():
         for cell in nbformat.read(path, as_version=4).cells:
             if cell.cell_type == "code":
                 assert (cell.outputs, cell.execution_count) == ([], None), path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", released(), ids=lambda path: path.stem)
+def test_a_released_notebook_runs_from_top_to_bottom_with_nothing_solved(path):
+    """A cell that raises or warns is a BuildError."""
+    notebook = nbformat.read(path, as_version=4)
+    build.execute(notebook, Chapter(paths.CHAPTERS / f"{path.stem}.py"), lambda name, stage: None)
+    answers = [cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade")]
+    assert answers
+    assert all("not written yet" in cell.outputs[0].data["text/plain"] for cell in answers)
 
 
 def test_solved_notebooks_are_executed_without_an_error():
