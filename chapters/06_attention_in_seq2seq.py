@@ -210,6 +210,18 @@ with plotting.house_style():
 # has*, and moves afterwards. There is another way out of the circle, Luong's, on the right. It comes later in this
 # chapter. What no one may do is mix the two.
 #
+# You have most of the step already, from chapters 3 and 5. Here are the two tools on made-up numbers: two sequences,
+# seven positions, the last three of the second are padding. Mind the shapes; the axis of length 1 is for the *one*
+# query that a step has.
+
+# %% tags=["demo"]
+rng = np.random.default_rng(0)
+W_q, W_k, v = rng.normal(size=(5, 13)), rng.normal(size=(11, 13)), rng.normal(size=13)
+scores = additive_scores(rng.normal(size=(2, 1, 5)), rng.normal(size=(2, 7, 11)), W_q, W_k, v)
+print("scores", scores.shape, "\nshares")
+print(masked_softmax(scores[:, 0], np.arange(7) < np.array([[7], [4]])).round(3))
+
+# %% [markdown]
 # {{exercise decoder_step}}
 #
 # Write one step of Bahdanau's decoder, for a batch of $B$ sequences.
