@@ -81,7 +81,7 @@ def solved_notebook(chapter: Chapter) -> NotebookNode:
         elif name:
             cells += [answer_cell(name, cell.source), check_cell(exercises[name])]
         else:
-            cells.append(v4.new_code_cell(cell.source, metadata=plain_metadata(cell.metadata)))
+            cells.append(v4.new_code_cell(cell.source.strip("\n"), metadata=plain_metadata(cell.metadata)))
     give_ids(cells)
     return v4.new_notebook(cells=cells, metadata=KERNEL)
 
