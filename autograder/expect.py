@@ -112,6 +112,8 @@ def same(a: Any, b: Any) -> bool:
         return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
     if hasattr(type(a), "type_name") and hasattr(type(b), "type_name"):
         return True  # two objects that each side keeps: what they answer is compared, not they
+    if isinstance(a, np.random.Generator) and isinstance(b, np.random.Generator):
+        return True  # how far each was used shows in what was drawn
     first, second = as_numpy(a), as_numpy(b)
     if first is None and second is None:
         return bool(type(a) is type(b) and a == b) if not isinstance(a, int | float) else _close(a, b)

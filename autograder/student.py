@@ -96,6 +96,8 @@ class Call:
 def brief(value: Any) -> str:
     """A value in a few characters: a short array with its numbers, a long one with its shape."""
     array = as_numpy(value)
+    if isinstance(value, np.random.Generator):
+        return "rng"
     if array is None:
         text = repr(value)
         return text if len(text) < 40 else named(value)
@@ -136,7 +138,10 @@ class Student:
         return Remote(self, Target(name), name)
 
     def _ask(self, operation: str, target: Target, label: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        record = Call(label, kept(args), kept(kwargs), self.parameters)
+        names = self.parameters if target.handle is None else tuple("xyzuvw")
+        if operation != "call":
+            label, names = f"{label}.{operation}", ("cotangent", *names)
+        record = Call(label, kept(args), kept(kwargs), names)
         self.calls.append(record)
         try:
             record.value = self._handled(self.backend.ask(operation, target, args, kwargs), record)
