@@ -1,6 +1,5 @@
 """From chapters to notebooks: what is made, what is refused, and what is never lost."""
 
-import json
 import re
 
 import nbformat
