@@ -94,7 +94,10 @@ def close(got: Any, want: Any, cause: str = "", tolerance: float | None = None) 
     if wrong.any():
         index = tuple(int(i) for i in np.argwhere(wrong)[0])
         at = f"At [{', '.join(map(str, index))}] your" if index else "Your"
-        what = f"{at} result is {number(array[index])}; expected is {number(expected[index])}."
+        came, due = number(array[index]), number(expected[index])
+        if came == due:  # they differ further down: a sentence that says twice the same helps nobody
+            came, due = f"{array[index]:.10g}", f"{expected[index]:.10g}"
+        what = f"{at} result is {came}; expected is {due}."
         raise CheckFailure(what, cause, array, expected, index)
 
 

@@ -1048,6 +1048,22 @@ def leaves_out_everything_at_its_place(x, y, width):
     return np.mean((y - softmax(scores) @ y) ** 2)
 
 
+@leave_one_out_loss.misconception(caught_by=test_two_points_predict_each_other)
+def multiplies_with_infinity(x, y, width):
+    """The mask is a table of zeros and ones *times* infinity. But 0 · ∞ is not 0, it is not a number (NaN), and it
+    stands everywhere off the diagonal. Choose instead of multiplying: `np.where(diagonal, -np.inf, scores)`."""
+    with np.errstate(invalid="ignore"):
+        scores = _scores(x, x, width) - np.eye(len(x)) * np.inf
+        return np.mean((y - softmax(scores) @ y) ** 2)
+
+
+@leave_one_out_loss.misconception(caught_by=test_each_point_is_predicted_from_all_the_others)
+def stops_after_the_first_point(x, y, width):
+    """This is the squared error of the first point alone. Does the `return` stand inside the loop? Collect the errors
+    of all points, then return their mean."""
+    return (y[0] - _predicted(x, y, width)[0]) ** 2
+
+
 @leave_one_out_loss.misconception(caught_by=test_leave_one_out_takes_every_kind_of_array)
 def rounds_the_predictions(x, y, width):
     """The predictions were written into an array of the type of y. For whole numbers the fractions are lost. Let NumPy

@@ -121,6 +121,20 @@ def exchanges_the_first_two_axes(q, k):
     return q @ k.swapaxes(0, 1)
 
 
+@dot_scores.misconception(caught_by=test_dot_scores_keep_the_batch)
+def takes_no_batch(q, k):
+    """This is right for one sequence and takes no axes in front of it. Write `...` for them, as in
+    `einsum("...td,...sd->...ts", q, k)`, or use `@`, which keeps step in all axes but the last two."""
+    return np.einsum("td,sd->ts", q, k)
+
+
+@dot_scores.misconception(caught_by=test_dot_scores_of_known_numbers)
+def takes_a_batch_of_one_axis_only(q, k):
+    """This is right for exactly one axis in front, and for nothing else: three axes are named. There may be none of
+    them, or several. Count from the end, `k.swapaxes(-1, -2)`, or write `...` in einsum."""
+    return np.einsum("btd,bsd->bts", q, k)
+
+
 @dot_scores.misconception(caught_by=test_dot_scores_compare_every_query_with_every_key)
 def multiplies_elementwise_and_sums(q, k):
     """This multiplies q and k entry by entry and sums. So query t meets key t and no other: each word is compared with
@@ -284,7 +298,7 @@ def _measured(student, d_k, rng):
     return _two_numbers(student.score_variance(d_k, rng=np.random.default_rng(rng.integers(2**32))))
 
 
-@score_variance.check(points=2)
+@score_variance.check(points=1)
 def test_the_variance_of_raw_scores_is_d_k(student, rng):
     """The first number, the variance of `q · k`, comes out near `d_k`: near 13 for 13, near 131 for 131."""
     for d_k in (13, 53, 131):
@@ -333,6 +347,22 @@ def test_the_variances_are_measured(student, rng):
     )
 
 
+@score_variance.check(points=1)
+def test_five_pairs_are_five_scores(student, rng):
+    """Five pairs, drawn as the text says, are five scores: both numbers are *their* variance, before and after."""
+    seed, d_k = int(rng.integers(2**32)), 7
+    got = np.array(_two_numbers(student.score_variance(d_k, rng=np.random.default_rng(seed), pairs=5)))
+    scores = _scores(d_k, np.random.default_rng(seed), 5)
+    # With the mean subtracted; the same over four; or without it, since it is known to be 0.
+    spreads = (scores.var(), scores.var(ddof=1), np.mean(scores**2))
+    if not any(np.allclose(got, (spread, spread / d_k), rtol=1e-6) for spread in spreads):
+        expect.close(
+            got,
+            np.array([spreads[0], spreads[0] / d_k]),
+            "Are all queries drawn first, then all keys, `pairs` of each and no more? Does query p meet key p alone?",
+        )
+
+
 @score_variance.inputs
 def _widths(rng):
     for d_k in (2, 3, 5, 7):
@@ -345,61 +375,61 @@ def _scores(d_k, rng, pairs=4096):
 
 
 @score_variance.misconception(caught_by=test_the_variance_of_raw_scores_is_d_k)
-def takes_the_standard_deviation(d_k, rng):
+def takes_the_standard_deviation(d_k, rng, pairs=4096):
     """These are standard deviations, `.std()`: the first comes out near √d_k. The variance is its square, `.var()`.
     One divides by the standard deviation; but what adds up, product by product, is the variance."""
-    scores = _scores(d_k, rng)
+    scores = _scores(d_k, rng, pairs)
     return scores.std(), (scores / np.sqrt(d_k)).std()
 
 
 @score_variance.misconception(caught_by=test_the_variance_of_scaled_scores_is_one)
-def leaves_the_scaled_unscaled(d_k, rng):
+def leaves_the_scaled_unscaled(d_k, rng, pairs=4096):
     """Both numbers are the variance of the raw scores. Before the second is taken, the scores must be divided by
     √d_k."""
-    scores = _scores(d_k, rng)
+    scores = _scores(d_k, rng, pairs)
     return scores.var(), scores.var()
 
 
 @score_variance.misconception(caught_by=test_the_variance_of_scaled_scores_is_one)
-def divides_the_variance_by_the_root(d_k, rng):
+def divides_the_variance_by_the_root(d_k, rng, pairs=4096):
     """The *variance* was divided by √d_k. Divide the *scores*: a factor c in front of the scores puts c² in front of
     their variance, and that is why the root appears."""
-    scores = _scores(d_k, rng)
+    scores = _scores(d_k, rng, pairs)
     return scores.var(), scores.var() / np.sqrt(d_k)
 
 
 @score_variance.misconception(caught_by=test_the_variance_of_scaled_scores_is_one)
-def divides_the_scores_by_d_k(d_k, rng):
+def divides_the_scores_by_d_k(d_k, rng, pairs=4096):
     """The scores were divided by d_k, all at once or by √d_k twice. Then their variance is 1/d_k, and for long vectors
     all scores are nearly alike. One √d_k brings the variance to 1."""
-    scores = _scores(d_k, rng)
+    scores = _scores(d_k, rng, pairs)
     return scores.var(), (scores / d_k).var()
 
 
 @score_variance.misconception(caught_by=test_the_variance_of_scaled_scores_is_one)
-def multiplies_by_the_root(d_k, rng):
+def multiplies_by_the_root(d_k, rng, pairs=4096):
     """The scores were multiplied by √d_k, so the variance is d_k². Divide."""
-    scores = _scores(d_k, rng)
+    scores = _scores(d_k, rng, pairs)
     return scores.var(), (scores * np.sqrt(d_k)).var()
 
 
 @score_variance.misconception(caught_by=test_the_variance_of_scaled_scores_is_one)
-def divides_by_the_root_of_the_pairs(d_k, rng):
+def divides_by_the_root_of_the_pairs(d_k, rng, pairs=4096):
     """The scores were divided by the square root of the *number of pairs*. That is how many scores you have, not how
     large they are: each score is a sum of d_k terms."""
-    scores = _scores(d_k, rng)
+    scores = _scores(d_k, rng, pairs)
     return scores.var(), (scores / np.sqrt(len(scores))).var()
 
 
 @score_variance.misconception(caught_by=test_the_variance_of_raw_scores_is_d_k)
-def gives_the_scaled_first(d_k, rng):
+def gives_the_scaled_first(d_k, rng, pairs=4096):
     """The two numbers are right and in the wrong order: raw first, scaled second."""
-    scores = _scores(d_k, rng)
+    scores = _scores(d_k, rng, pairs)
     return (scores / np.sqrt(d_k)).var(), scores.var()
 
 
 @score_variance.misconception(caught_by=test_the_variance_of_raw_scores_is_d_k)
-def compares_vectors_with_themselves(d_k, rng):
+def compares_vectors_with_themselves(d_k, rng, pairs=4096):
     """The keys are the queries themselves, so each score is a squared length. Its variance is 2 d_k, and its mean is
     not 0. Draw the keys anew: q and k must be independent."""
     q = rng.standard_normal((4096, d_k))
@@ -408,15 +438,15 @@ def compares_vectors_with_themselves(d_k, rng):
 
 
 @score_variance.misconception(caught_by=test_the_variance_of_raw_scores_is_d_k)
-def averages_the_products(d_k, rng):
+def averages_the_products(d_k, rng, pairs=4096):
     """The products were averaged over the features, not summed: `.mean(-1)` divides every score by d_k. A dot product
     is a sum."""
-    scores = _scores(d_k, rng) / d_k
+    scores = _scores(d_k, rng, pairs) / d_k
     return scores.var(), (scores / np.sqrt(d_k)).var()
 
 
 @score_variance.misconception(caught_by=test_the_variance_of_raw_scores_is_d_k)
-def never_sums_the_products(d_k, rng):
+def never_sums_the_products(d_k, rng, pairs=4096):
     """This is the variance of the single products, which is 1. A score is the sum of d_k of them; sum over the
     features first."""
     q, k = rng.standard_normal((2, 4096, d_k))
@@ -424,7 +454,7 @@ def never_sums_the_products(d_k, rng):
 
 
 @score_variance.misconception(caught_by=test_the_variance_of_raw_scores_is_d_k)
-def sums_over_the_pairs(d_k, rng):
+def sums_over_the_pairs(d_k, rng, pairs=4096):
     """The sum runs over the pairs, so what comes out are d_k numbers with a variance near 4096. Sum over the features,
     the last axis; take the variance over the pairs."""
     q, k = rng.standard_normal((2, 4096, d_k))
@@ -433,7 +463,7 @@ def sums_over_the_pairs(d_k, rng):
 
 
 @score_variance.misconception(caught_by=test_the_variance_of_raw_scores_is_d_k)
-def sums_over_everything(d_k, rng):
+def sums_over_everything(d_k, rng, pairs=4096):
     """The sum runs over features *and* pairs, so there is one number left, and one number has no variance. Sum over
     the last axis alone."""
     q, k = rng.standard_normal((2, 4096, d_k))
@@ -442,7 +472,7 @@ def sums_over_everything(d_k, rng):
 
 
 @score_variance.misconception(caught_by=test_the_variance_of_raw_scores_is_d_k)
-def draws_from_zero_to_one(d_k, rng):
+def draws_from_zero_to_one(d_k, rng, pairs=4096):
     """The entries were drawn evenly from 0 to 1, with `rng.random`. They have neither mean 0 nor variance 1, so the
     variance is far below d_k. Draw standard normal entries: `rng.standard_normal`."""
     q, k = rng.random((2, 4096, d_k))
@@ -451,25 +481,55 @@ def draws_from_zero_to_one(d_k, rng):
 
 
 @score_variance.misconception(caught_by=test_the_variance_of_raw_scores_is_d_k)
-def takes_the_mean(d_k, rng):
+def takes_the_mean(d_k, rng, pairs=4096):
     """These are the *means* of the scores, which are near 0 for every d_k: positive and negative scores balance.
     What grows is how far they spread, the variance."""
-    scores = _scores(d_k, rng)
+    scores = _scores(d_k, rng, pairs)
     return scores.mean(), (scores / np.sqrt(d_k)).mean()
 
 
 @score_variance.misconception(caught_by=test_the_variances_are_measured)
-def knows_the_answer(d_k, rng):
+def knows_the_answer(d_k, rng, pairs=4096):
     """This returns what theory says, d_k and 1, and measures nothing. Draw queries and keys, and look."""
     return float(d_k), 1.0
 
 
 @score_variance.misconception(caught_by=test_the_variances_are_measured)
-def brings_its_own_generator(d_k, rng):
+def brings_its_own_generator(d_k, rng, pairs=4096):
     """The numbers come from a generator made inside the function, with a seed of its own: every call measures the very
     same pairs. Use the `rng` that you are given."""
-    scores = _scores(d_k, np.random.default_rng(0))
+    scores = _scores(d_k, np.random.default_rng(0), pairs)
     return scores.var(), (scores / np.sqrt(d_k)).var()
+
+
+@score_variance.misconception(caught_by=test_five_pairs_are_five_scores)
+def lets_every_query_meet_every_key(d_k, rng, pairs=4096):
+    """This takes the scores of *all* pairs, `q @ k.T`. They share their queries and keys, so they are not independent:
+    25 scores from 5 queries and 5 keys tell less than 25 separate ones would. Query p meets key p alone:
+    `(q * k).sum(axis=-1)`."""
+    q, k = rng.standard_normal((2, pairs, d_k))
+    # A stripe of the table at a time: 4096 × 4096 numbers are not needed at once.
+    total = squares = 0.0
+    for some in np.array_split(q, max(1, pairs // 256)):
+        scores = some @ k.T
+        total, squares = total + scores.sum(), squares + (scores**2).sum()
+    raw = squares / pairs**2 - (total / pairs**2) ** 2
+    return raw, raw / d_k
+
+
+@score_variance.misconception(caught_by=test_five_pairs_are_five_scores)
+def draws_as_many_as_it_likes(d_k, rng, pairs=4096):
+    """The number of pairs is written into the function, 4096, whatever `pairs` says. Draw with
+    `rng.standard_normal((pairs, d_k))`."""
+    scores = _scores(d_k, rng, 4096)
+    return scores.var(), (scores / np.sqrt(d_k)).var()
+
+
+@score_variance.misconception(caught_by=test_five_pairs_are_five_scores)
+def draws_anew_for_the_second_number(d_k, rng, pairs=4096):
+    """The two numbers come from different pairs: queries and keys were drawn a second time. Divide the scores that you
+    have. Then the second number is the first divided by d_k, exactly."""
+    return _scores(d_k, rng, pairs).var(), (_scores(d_k, rng, pairs) / np.sqrt(d_k)).var()
 
 
 @score_variance.alternative
@@ -481,15 +541,17 @@ def score_variance_with_two_draws(d_k, rng, pairs=4096):
 
 
 @score_variance.alternative
-def score_variance_of_pairs_one_by_one(d_k, rng):
-    scores = np.array([rng.standard_normal(d_k) @ rng.standard_normal(d_k) for _ in range(5000)])
+def score_variance_of_pairs_one_by_one(d_k, rng, pairs=4096):
+    queries, keys = rng.standard_normal((pairs, d_k)), rng.standard_normal((pairs, d_k))
+    scores = np.array([q @ k for q, k in zip(queries, keys, strict=True)])
     return [np.var(scores, ddof=1), np.var(scores * d_k**-0.5, ddof=1)]
 
 
 @score_variance.alternative
-def score_variance_of_two_samples(d_k, rng):
-    """A fresh sample for each of the two, and the mean of squares, since the mean is 0."""
-    return np.array([np.mean(_scores(d_k, rng, 8192) ** 2), np.mean(_scores(d_k, rng, 8192) ** 2) / d_k])
+def score_variance_of_squares(d_k, rng, pairs=4096):
+    """The mean of squares, since the mean is 0."""
+    scores = _scores(d_k, rng, pairs)
+    return np.array([np.mean(scores**2), np.mean(scores**2) / d_k])
 
 
 # ------------------------------------------------------------------------------------- scaled_dot_product_attention
@@ -809,6 +871,14 @@ def takes_the_softmax_along_axis_one(q, k, v):
     return softmax(reference.dot_scores(q, k) / np.sqrt(q.shape[-1]), axis=1) @ v
 
 
+@scaled_dot_product_attention.misconception(caught_by=test_attention_is_the_formula)
+def hides_the_later_keys(q, k, v):
+    """A mask is at work: query t sees the keys up to t and no later ones. That is for chapter 5. Here every query may
+    look at every key."""
+    scores = reference.dot_scores(q, k) / np.sqrt(q.shape[-1])
+    return softmax(np.where(np.tri(*scores.shape[-2:], dtype=bool), scores, -np.inf)) @ v
+
+
 @scaled_dot_product_attention.misconception(caught_by=test_attention_leaves_its_inputs_alone)
 def edits_the_queries(q, k, v):
     """The output is right, but the caller's queries are changed: `q /= …` writes into the array that was passed in.
@@ -994,6 +1064,29 @@ def forgets_the_average(q, k, v, g):
     """The softmax is taken backwards as P · dP. The average Σ P · dP of each row is missing: a score is pushed up only
     if its value is *better than average*."""
     return _backwards(q, k, v, g, lambda p, dp: p * dp)
+
+
+@attention_vjp.misconception(caught_by=test_attention_vjp_of_known_numbers)
+def hands_the_weights_over_as_the_gradient(q, k, v, g):
+    """The two arguments of `softmax_vjp` changed places. First come the weights, then the gradient by them:
+    `softmax_vjp(p, dp)`."""
+    return _backwards(q, k, v, g, lambda p, dp: softmax_vjp(dp, p))
+
+
+@attention_vjp.misconception(caught_by=test_attention_vjp_of_known_numbers)
+def hands_the_scores_over_as_the_weights(q, k, v, g):
+    """`softmax_vjp` was given the scores. It wants what the softmax *made* of them, the weights:
+    `softmax_vjp(p, dp)`."""
+    scores = reference.dot_scores(q, k) / np.sqrt(q.shape[-1])
+    return _backwards(q, k, v, g, lambda p, dp: softmax_vjp(scores, dp))
+
+
+@attention_vjp.misconception(caught_by=test_attention_vjp_where_shapes_do_not_warn)
+def loses_the_axis_of_the_average(q, k, v, g):
+    """The average of each row was taken without `keepdims=True`. It has lost its axis, and lines up with the *keys*:
+    row t is compared with the averages of other rows, or the shapes do not fit. Write
+    `(p * dp).sum(axis=-1, keepdims=True)`."""
+    return _backwards(q, k, v, g, lambda p, dp: p * (dp - (p * dp).sum(-1)))
 
 
 @attention_vjp.misconception(caught_by=test_attention_vjp_of_known_numbers)
