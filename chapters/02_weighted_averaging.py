@@ -45,7 +45,10 @@ print("first readings:", ", ".join(f"{d}° at {h:.2f} h" for h, d in zip(hours[:
 
 # %% tags=["demo", "hide-input"] alt="Readings of temperature between eight in the morning and four in the afternoon. A rod stands upright at noon with a ring on it. From the readings coiled springs run to the ring, thick ones from readings close to noon, thin ones from those further off, none from early and late. The nearer a reading, the larger its dot. Below, a bell stands over noon, and under it each reading has a bar for its share."
 def shares_at(query, width):
-    """PyTorch's bell, until you have written yours: the shares of all readings for one query."""
+    """The shares of all readings for one query. PyTorch's bell, until you have written yours.
+
+    Its logarithm is the score that you will meet below, up to a constant, which softmax does not see.
+    """
     bell = torch.distributions.Normal(query, width).log_prob(torch.from_numpy(hours))
     return softmax(bell).numpy()
 
@@ -242,10 +245,11 @@ def gaussian_weights(queries, keys, width):
 # %% [markdown]
 # ## All questions at once
 #
-# Nobody asks for noon only. Ask for every quarter of an hour, 97 queries, and the shares become a table $W$ of shape
-# `(T, S)` = `(97, 41)`. The answers are
+# Nobody asks for noon only. Ask for every quarter of an hour, 97 queries, and the shares become a table $w$ of shape
+# `(T, S)` = `(97, 41)`: a row for each query $t$, a column for each reading $s$. Call the values $v_s$; so far they were
+# the degrees $y_s$. The answers are
 #
-# $$\mathrm{out}_t = \sum_s W_{ts}\,v_s, \qquad\text{that is}\qquad \mathrm{out} = W\,v.$$
+# $$\mathrm{out}_t = \sum_s w_{ts}\,v_s, \qquad\text{that is}\qquad \mathrm{out} = w\,v.$$
 #
 # One product of matrices answers all the questions. And the values may be more than single numbers. Say that every
 # reading also notes the humidity; then $v$ has shape `(S, d_v)` with $d_v = 2$, each column is averaged with the *same*
@@ -337,7 +341,7 @@ interactive.kernel_slider(hours, degrees, query=12.0, width=0.8, xlabel="hour", 
 # ### You have met this knob
 #
 # The width turns nearest neighbour into the mean. In chapter 1 another knob turned argmax into the uniform
-# distribution. It is the same one. Let the score be the negative squared distance alone; then
+# distribution. It is the same one. Call the distance $d$, and let the score be $-d^2$ alone; then
 #
 # $$\mathrm{softmax}\Bigl(-\frac{d^2}{2\sigma^2}\Bigr) = \mathrm{softmax}\Bigl(\frac{-d^2}{\tau}\Bigr)
 # \qquad\text{with the temperature}\qquad \tau = 2\sigma^2.$$
@@ -415,8 +419,8 @@ for what, asked in questions.items():
 # ## Which width?
 #
 # A narrow bell draws the noise, a wide one flattens the storm. We want the width that makes the smallest error. Error
-# where? We have nothing but the 41 readings. So take those: ask for their own hours, and compare the answers with what
-# was read,
+# where? We have nothing but the $N = 41$ readings. So take those: ask for their own hours, and compare the answers with
+# what was read. With $f_\sigma(x)$ for the answer at hour $x$, when the width is $\sigma$, that is
 #
 # $$\text{loss}(\sigma) = \frac1N \sum_{i=1}^N \bigl(y_i - f_\sigma(x_i)\bigr)^2.$$
 #
@@ -789,8 +793,8 @@ for shape, first in (("two rows", start), ("square", best_round(x, y))):
 
 # %% [markdown]
 # Compare the first two lines: a *smaller* loss and a *greater* error. Then look at the last. Its loss is as good as 0,
-# and at new places it might as well say the mean. The last column shows how it did that (the share that a gauge gives
-# to itself, where it may). And what did it use to tell itself from everybody else? The useless facts. They say nothing
+# and at new places it might as well say the mean. The last column shows how it did that: it is the share that a
+# gauge gives to itself, once it may. And what did it use to tell itself from everybody else? The useless facts. They say nothing
 # about rain, but there is no better way to find *yourself* than by your telephone number.
 #
 # In chapter 5 the same happens to a model of language that is allowed a glimpse of the next word: a wonderful loss, and
@@ -818,7 +822,7 @@ for sigma in (0.5, 1.0, 64**0.25):
     print(f"σ = {sigma:.3f}: temperature σ² = {sigma**2:5.2f}, difference {(by_distance - by_product).abs().max():.1e}")
 
 # %% [markdown]
-# Look at the last row: with $\sigma^2 = \sqrt d = 8$ this is $\mathrm{softmax}(q \cdot k/\sqrt d)$, the formula of the
+# Look at the last row. Let $d$ now be the number of features, 64: with $\sigma^2 = \sqrt d = 8$ this is $\mathrm{softmax}(q \cdot k/\sqrt d)$, the formula of the
 # Transformer. Two freedoms are still missing there. Queries and keys get a matrix *each*, $W_q$ and $W_k$, for "what I
 # look for" and "what I offer" need not be the same. And the values are learned too. Both are coming.
 #

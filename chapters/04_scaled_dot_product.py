@@ -3,7 +3,7 @@
 #
 # **How do you look up what you cannot spell?**
 #
-# A Python dictionary answers the question it was made for, and no other. Misspell the key by one letter and you get a
+# A Python dictionary answers the question it was made for, and no other. Exchange two letters of the key and you get a
 # `KeyError`. But the questions that a text asks about itself are nearly all misspelt. *It* is not spelt *cat*. What we
 # need is a dictionary that takes *any* question and answers with the entries that fit: the better the fit, the more
 # of it.
@@ -160,8 +160,9 @@ def dot_scores(q, k):
 # %% [markdown]
 # ### Why drop the small network?
 #
-# Chapter 3 scored a pair with $v^\top \tanh(W_q q + W_k k)$. That can express more than a dot product can. But the sum
-# under the tanh has to be made for *every pair*, so an array of `(T, S, d)` passes through memory. The dot product
+# Chapter 3 scored a pair with $v^\top \tanh(W_q q + W_k k)$, where $v$ was a learned vector and no value. That can
+# express more than a dot product can. But the sum under the tanh, $d$ numbers long, has to be made for *every pair*, so
+# an array of `(T, S, d)` passes through memory. The dot product
 # needs none: it is the one operation that computers have been built to do fast. **Guess the factor for 512 queries and
 # 512 keys of width 64.** (The projections are left out on both sides; they cost the same.)
 
@@ -253,8 +254,8 @@ print(
 #
 # Draw pairs of a query and a key, both with standard normal entries: first all queries, with
 # `rng.standard_normal((pairs, d_k))`, then all keys in the same way. Pair $p$ is row $p$ of both, and has one score,
-# $q_p \cdot k_p$. Return two numbers: the variance of the raw scores over all pairs, and the variance of the scores
-# divided by $\sqrt{d_k}$.
+# $q_p \cdot k_p$, so there are as many scores as `pairs` says. Return two numbers: the variance of these raw scores, and
+# the variance of the same scores divided by $\sqrt{d_k}$.
 #
 # *By hand:* if three pairs had the raw scores $2, -2, 0$ with $d_k = 4$, the raw variance would be
 # $(4 + 4 + 0)/3 = \tfrac83$; the scaled scores are $1, -1, 0$, and theirs is $\tfrac23$. A factor of 4: not of
@@ -262,7 +263,7 @@ print(
 #
 # <details><summary>Hint 1: the idea</summary>
 #
-# This is *not* all pairs: query $p$ meets key $p$ only, so that the scores are independent. Multiply entry by entry and
+# These are *not* all pairs of the two lists: query $p$ meets key $p$ only, so that the scores are independent. Multiply entry by entry and
 # sum over the features. (What was a mistake a moment ago is right here.)
 #
 # </details>
@@ -504,6 +505,10 @@ with interactive.once_solved("scaled_dot_product_attention"):
 # With the query buried under noise as loud as itself, it still finds the right one of 2,000 nearly every time. Noise
 # twice as loud, and it fails as a memory fails: gradually, and with something that is at least similar.
 #
+# Why does the right entry get only half, even without noise? Its score is about $64/\sqrt{64} = 8$, and $e^8$ is about
+# 3,000. But the 2,000 others have as much together. It is far ahead of each, not of all. A query twice as long would
+# make it nearly everything: that is the $\beta$ of the picture.
+#
 # ## Backwards
 #
 # A dictionary that is written by hand is no use to a network. It must *learn* what to put into queries, keys and values.
@@ -511,6 +516,9 @@ with interactive.once_solved("scaled_dot_product_attention"):
 # change with each entry of $V$, $Q$ and $K$? Walk the formula from its end to its beginning. Write
 #
 # $$S = \frac{Q K^\top}{\sqrt{d_k}}, \qquad P = \mathrm{softmax}(S), \qquad O = P V.$$
+#
+# (From here on $S$ is the *table* of scores, as in most papers. The number of keys, which bore that name, is not needed
+# again.)
 #
 # **From the output to the values.** $o_t = \sum_s P_{ts} v_s$: value $s$ went into the output of every query $t$, with
 # weight $P_{ts}$. So from each it gets that part of the gradient back,
@@ -743,10 +751,10 @@ print("\n".join(report))
 # %% [markdown]
 # With the scale, everybody is in a conversation. Without it, the typical word begins by giving its right entry a share
 # of about $10^{-18}$. What the loss says to that entry is multiplied by this share on its way back. The word is not
-# slow. On this ear, it is deaf.
+# slow. To that voice it is deaf.
 #
 # A few lines do creep upwards. Those words are leaving one wrong entry for another. On the way they pass a draw between
-# the two, that is, the rim of the triangle; there they suddenly hear shouting, and one step throws them far off.
+# the two. With three entries that was the rim of the triangle. There they suddenly hear shouting, and one step throws them far off.
 #
 # But a good engineer asks: was it just a bad learning rate? And would a better optimiser not do it? Adam divides every
 # gradient by its own size, so a faint one counts as much as a loud one. **Your guess: does Adam save the run?** Here
@@ -982,5 +990,5 @@ print("plain mean of all values", *(f"{x:6.2f}" for x in v.mean(0)))
 # - G. Yang et al., "Tensor Programs V: Tuning Large Neural Networks via Zero-Shot Hyperparameter Transfer", 2022. Why
 #   $1/d$ may be the better factor for a trained model.
 #
-# **Next:** chapter 5, Masks. So far every query may look at every key: at padding that means nothing, and at words that
-# have not been written yet.
+# **Next:** [5 · Masks](../05_masks/05_masks.ipynb). So far every query may look at every key: at padding that means
+# nothing, and at words that have not been written yet.
