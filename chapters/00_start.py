@@ -12,6 +12,7 @@
 #
 # A notebook is a page with *cells*. Some hold text, like this one. Some hold Python. Click on the next cell and press
 # **Shift + Enter**: it runs, what it prints appears below, and the next cell is selected.
+# Run the cells of a page from the top, one after the other: later cells use what earlier ones have made.
 
 # %%
 import numpy as np
@@ -23,6 +24,8 @@ values = np.array([10.0, 20.0, 30.0])
 print("a weighted average:", weights @ values)
 
 # %% [markdown]
+# The sign `@` multiplies the two lists in pairs and adds up: $0.5 \cdot 10 + 0.3 \cdot 20 + 0.2 \cdot 30 = 17$.
+#
 # That was attention, by the way. Weights that add up to one, and an average of values. All that the rest of the course does is
 # to find good weights.
 #

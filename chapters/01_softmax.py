@@ -12,7 +12,8 @@
 # typed as the textbooks print it, and how a gradient runs backwards through it. You will write it four times: safely,
 # in logarithms, with a knob, and backwards.
 #
-# *About two hours, 55 minutes of them for the four exercises. You need NumPy and the chain rule.*
+# *About two hours, 55 minutes of them for the four exercises. You need NumPy and the chain rule;
+# where PyTorch appears, the code is given.*
 
 # %%
 import time
@@ -164,8 +165,8 @@ for s in (1, 5, 11, 12, 88, 89, 709, 710, -17, -18, -103, -104, -105):
     print(f"{s:>6}" + "".join(f"{share:12.4f}" for share in row))
 
 # %% [markdown]
-# The formula is right and the answers are not. A score of 12 is nothing unusual, and half precision, in which large
-# models are trained, does not survive it. Go down instead of up, and it breaks as well. The `nan` at least is honest.
+# The formula is right and the answers are not. A score of 12 is nothing unusual, and float16, the half precision of
+# graphics cards, does not survive it. Go down instead of up, and it breaks as well. The `nan` at least is honest.
 # Look at float16 in the rows 11 and −17: plain numbers, and wrong.
 #
 # The reason is a window. In each number format, $e^x$ exists only for some $x$. Too far right it becomes infinite, and
@@ -661,6 +662,8 @@ with interactive.once_solved("softmax_vjp"):
 #
 # $$\frac{\partial \ell}{\partial x_j} \approx \frac{\ell(x + h e_j) - \ell(x - h e_j)}{2h}.$$
 #
+# Here $\ell$ is the loss, and $e_j$ the vector with a 1 in place $j$ and zeros elsewhere: it picks the score to nudge.
+#
 # Smaller $h$ ought to be better. **How small would you make it?** Here is the error of the measured slope against
 # yours, for every $h$ from a tenth down to $10^{-13}$.
 
@@ -878,9 +881,8 @@ for name, line in lines.items():
 #
 # There is one more way in which softmax stops a training run, and this one leaves no `nan`. Read the gradient once
 # more: $p_j (g_j - \bar g)$. If one share is nearly 1, then $\bar g$ is nearly that word's own $g$, and all other
-# shares are nearly
-# 0. Either factor is small, *for every word*, whatever $g$ says. The softmax has made up its mind and cannot be talked
-#    to.
+# shares are nearly zero. Either factor is small, *for every word*, whatever $g$ says. The softmax has made up its mind
+# and cannot be talked to.
 #
 # Here is the triangle again. The colour is the size of the Jacobian (its greatest eigenvalue): how loudly a gradient
 # can speak. Beside it, a look ahead. A score in chapter 4 is the dot product of two vectors of $d$ random entries. The

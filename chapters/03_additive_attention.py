@@ -98,7 +98,7 @@ interactive.road(3)
 #
 # Write the three formulas. `values` has shape `(S, d)`, `w` shape `(d,)`, `b` is a number; the answer has shape `(d,)`.
 # With axes in front, `values` of shape `(..., S, d)` is a batch: each sequence is averaged by itself, to `(..., d)`. Use
-# `softmax`, imported above; it is the one that you wrote.
+# `softmax`, imported above; it is the one of chapter 1.
 #
 # *By hand:* let the values be $(0, 4)$ and $(\ln 3, 8)$, $w = (1, 0)$ and $b = 0$. The scores are $0$ and $\ln 3$, the
 # weights $\tfrac14$ and $\tfrac34$, the answer $(\tfrac34 \ln 3,\ 1 + 6) = (0.824,\ 7)$.
@@ -318,8 +318,8 @@ for T in (1, 5, 3):
 # %% [markdown]
 # With one query it works *by luck*: NumPy repeats the single row. With three it fails, which is kind. With five queries
 # and five keys it fails without a word. Query 1 is added to key 1, query 2 to key 2, and the other twenty pairs never
-# meet. The shapes look right, the loss goes down a little, and you look for the bug in the optimiser. (A decoder that
-# asks one question at a time, as in chapter 6, runs for years like that.)
+# meet. What comes out are five scores where 25 were meant, and softmax gladly takes them for the row of a single query.
+# (A decoder that asks one question at a time, as in chapter 6, runs for years like that.)
 #
 # The remedy is the one you used for distances in chapter 2: give each its own axis, queries `(T, 1, 13)`, keys
 # `(1, S, 13)`. NumPy repeats along axes of length 1, and the sum is `(T, S, 13)`.

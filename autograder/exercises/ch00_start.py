@@ -50,6 +50,12 @@ def halves_only_the_second(a, b):
 
 
 @halfway.misconception(caught_by=test_halfway_between_two_numbers)
+def halves_only_the_first(a, b):
+    """This is a/2 + b: only the first number was halved. Add the two, then halve the sum, all of it: `(a + b) / 2`."""
+    return a / 2 + b
+
+
+@halfway.misconception(caught_by=test_halfway_between_two_numbers)
 def forgets_to_halve(a, b):
     """This is the sum of the two. The point halfway is half of it."""
     return a + b
@@ -73,6 +79,19 @@ def loses_the_fraction(a, b):
     return (a + b) // 2 if isinstance(a, int) else (a + b) / 2
 
 
+@halfway.misconception(caught_by=test_halfway_between_whole_numbers)
+def rounds_down(a, b):
+    """The fraction is lost: `//` and `int` round to a whole number. `/` keeps the fraction."""
+    return (a + b) // 2
+
+
+@halfway.misconception(caught_by=test_halfway_between_arrays)
+def averages_everything(a, b):
+    """For two numbers this is right. Of two arrays, `np.mean([a, b])` makes a single number, the mean of all that is in
+    them. Halfway goes number by number: `(a + b) / 2` does that by itself."""
+    return np.mean([a, b])
+
+
 @halfway.misconception(caught_by=test_halfway_between_arrays)
 def adds_in_place(a, b):
     """The result is right, but `a += b` writes the sum into the array that was passed in. Write `a + b`."""
@@ -83,6 +102,11 @@ def adds_in_place(a, b):
 @halfway.alternative
 def halfway_by_steps(a, b):
     return a + (b - a) * 0.5
+
+
+@halfway.alternative
+def halfway_by_a_mean(a, b):
+    return np.mean([a, b], axis=0)
 
 
 @halfway.alternative

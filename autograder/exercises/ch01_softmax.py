@@ -231,6 +231,31 @@ def takes_the_sigmoid(x, axis=-1):
 
 
 @softmax.misconception(caught_by=test_softmax_of_known_numbers)
+def normalises_the_sigmoid(x, axis=-1):
+    """This is the sigmoid of each number, divided by the sum. The results are shares, but they change when one number
+    is added to all: the sigmoid has a preferred zero. Only exp knows nothing but differences."""
+    with np.errstate(over="ignore"):
+        s = 1 / (1 + np.exp(-np.asarray(x, float)))
+    return s / s.sum(axis=axis, keepdims=True)
+
+
+@softmax.misconception(caught_by=test_softmax_of_known_numbers)
+def divides_by_the_maximum(x, axis=-1):
+    """The numbers were divided by their maximum. That changes their differences, and with them the shares; a negative
+    maximum even turns the order around. Subtract it: adding or subtracting one number for all changes nothing."""
+    with np.errstate(all="ignore"):
+        e = np.exp(x / np.max(x, axis=axis, keepdims=True))
+        return e / e.sum(axis=axis, keepdims=True)
+
+
+@softmax.misconception(caught_by=test_softmax_works_along_the_axis_it_is_given)
+def defaults_to_the_first_axis(x, axis=0):
+    """It is right for every axis that is named. Where none is, it takes the first one; the default is to be the last,
+    `axis=-1`."""
+    return reference.softmax(np.asarray(x, x.dtype if x.dtype.kind == "f" else float), axis)
+
+
+@softmax.misconception(caught_by=test_softmax_of_known_numbers)
 def forgets_to_divide(x, axis=-1):
     """This is exp of the numbers below their maximum, never divided by the sum: the largest weight is always 1."""
     return np.exp(x - np.max(x, axis=axis, keepdims=True))
@@ -301,8 +326,12 @@ log_softmax = Exercise(
 
 @log_softmax.check(points=1)
 def test_log_softmax_of_known_numbers(student, rng):
-    """Two equal numbers give `−log 2` twice; the exponentials of the result sum to one."""
-    expect.close(student.log_softmax(np.zeros(2)), np.full(2, -np.log(2)), "Is it the natural logarithm?")
+    """`[0, log 3]` gives `[−log 4, log 3 − log 4]`; the exponentials of the result sum to one."""
+    expect.close(
+        student.log_softmax(np.array([0.0, np.log(3)])),
+        np.array([-np.log(4), np.log(3) - np.log(4)]),
+        "Is it the maximum that is subtracted, then the natural logarithm of the sum of exp?",
+    )
     x = rng.normal(size=7)
     expect.close(student.log_softmax(x), reference.log_softmax(x), "Is it x minus the logarithm of the sum of exp?")
 
@@ -396,6 +425,42 @@ def forgets_the_maximum_outside(x, axis=-1):
 def only_subtracts_the_maximum(x, axis=-1):
     """This is x minus its maximum: the logarithm of the sum is missing, so the exponentials do not sum to one."""
     return x - np.max(x, axis=axis, keepdims=True)
+
+
+@log_softmax.misconception(caught_by=test_log_softmax_of_known_numbers)
+def subtracts_the_sum_itself(x, axis=-1):
+    """The sum of exp was subtracted, not its logarithm: `np.log` is missing around the sum."""
+    y = x - np.max(x, axis=axis, keepdims=True)
+    return y - np.sum(np.exp(y), axis=axis, keepdims=True)
+
+
+@log_softmax.misconception(caught_by=test_log_softmax_of_known_numbers)
+def adds_one_under_the_logarithm(x, axis=-1):
+    """This is y − log(1 + Σ exp(y)): `np.log1p` adds a 1 that is not in the formula. The sum has its 1 already, from
+    the greatest number."""
+    y = x - np.max(x, axis=axis, keepdims=True)
+    return y - np.log1p(np.sum(np.exp(y), axis=axis, keepdims=True))
+
+
+@log_softmax.misconception(caught_by=test_log_softmax_of_known_numbers)
+def divides_the_logarithms(x, axis=-1):
+    """The logarithms were divided. The logarithm of a quotient is a difference: subtract the logarithm of the sum."""
+    y = x - np.max(x, axis=axis, keepdims=True)
+    return y / np.log(np.sum(np.exp(y), axis=axis, keepdims=True))
+
+
+@log_softmax.misconception(caught_by=test_log_softmax_of_known_numbers)
+def adds_the_logarithm_of_the_sum(x, axis=-1):
+    """The logarithm of the sum was added. The sum stands below the fraction line, so its logarithm is subtracted."""
+    y = x - np.max(x, axis=axis, keepdims=True)
+    return y + np.log(np.sum(np.exp(y), axis=axis, keepdims=True))
+
+
+@log_softmax.misconception(caught_by=test_log_softmax_of_known_numbers)
+def sums_under_the_logarithm_to_base_two(x, axis=-1):
+    """The logarithm of the sum is to base 2. It must undo exp: `np.log`, the natural one."""
+    y = x - np.max(x, axis=axis, keepdims=True)
+    return y - np.log2(np.sum(np.exp(y), axis=axis, keepdims=True))
 
 
 @log_softmax.misconception(caught_by=test_log_softmax_of_known_numbers)
@@ -514,12 +579,18 @@ def test_temperature_works_along_the_axis_it_is_given(student, rng):
 
 
 @softmax_temperature.check(points=1)
-def test_temperature_may_come_close_to_zero(student, rng):
-    """At `tau = 0.001` all weight goes to the largest number, and nothing overflows."""
+def test_temperature_may_be_extreme(student, rng):
+    """At `tau = 0.001` all weight goes to the largest number, and nothing overflows. At 1000, what lies 1000 apart
+    shares like `[0, 1]`."""
     x = rng.permutation(7).astype(float)
     expect.close(student.softmax_temperature(x, 1e-3), (x == 6).astype(float), "Is the maximum subtracted before exp?")
     x = rng.normal(size=(3, 5)) + np.array([[0.0], [100.0], [-100.0]])
     expect.close(student.softmax_temperature(x, 0.01, axis=1), reference.softmax(x / 0.01, 1), tolerance=1e-7)
+    expect.close(
+        student.softmax_temperature(np.array([0.0, 1000.0]), 1000.0),
+        np.array([1, np.e]) / (1 + np.e),
+        "Is x divided by tau before anything is rounded? A share that has become 0 stays 0.",
+    )
 
 
 @softmax_temperature.check(points=1)
@@ -579,7 +650,16 @@ def divides_by_the_root(x, tau, axis=-1):
     return reference.softmax(x / np.sqrt(tau), axis)
 
 
-@softmax_temperature.misconception(caught_by=test_temperature_may_come_close_to_zero)
+@softmax_temperature.misconception(caught_by=test_temperature_may_be_extreme)
+def powers_the_weights(x, tau, axis=-1):
+    """The finished weights were raised to the power 1/tau and divided by their sum. On paper that is the same; in a
+    computer a weight that has been rounded to 0 stays 0, however hot it gets. Divide x by tau first."""
+    with np.errstate(all="ignore"):
+        p = reference.softmax(np.asarray(x, float), axis) ** (1 / tau)
+        return p / p.sum(axis=axis, keepdims=True)
+
+
+@softmax_temperature.misconception(caught_by=test_temperature_may_be_extreme)
 def overflows_when_cold(x, tau, axis=-1):
     """This is exp(x/tau) divided by its sum as written. Dividing by a small tau makes large numbers, and exp of a large
     number is infinite. Subtract the maximum first."""
@@ -647,10 +727,10 @@ def _weights(rng, shape, axis=-1):
 
 @softmax_vjp.check(points=1)
 def test_vjp_of_known_numbers(student, rng):
-    """For `p = [½, ½]` and `g = [1, 0]` the gradient is `[¼, −¼]`."""
+    """For `p = [¼, ¾]` and `g = [4, 8]` the gradient is `[−¾, ¾]`."""
     expect.close(
-        student.softmax_vjp(np.array([0.5, 0.5]), np.array([1.0, 0.0])),
-        np.array([0.25, -0.25]),
+        student.softmax_vjp(np.array([0.25, 0.75]), np.array([4.0, 8.0])),
+        np.array([-0.75, 0.75]),
         "If one weight rises, the others fall: does your gradient know that?",
     )
 
@@ -695,7 +775,7 @@ def test_vjp_works_along_the_axis_it_is_given(student, rng):
 @softmax_vjp.check(points=1)
 def test_vjp_leaves_its_inputs_alone(student, rng):
     """Both arrays are the same afterwards; float32, views and certain weights (0 and 1) are fine."""
-    p, g = _weights(rng, (5, 3)).astype(np.float32).T, rng.normal(size=(5, 3)).astype(np.float32).T
+    p, g = _weights(rng, (5, 3), 0).astype(np.float32).T, rng.normal(size=(5, 3)).astype(np.float32).T
     p_before, g_before = p.copy(), g.copy()
     expect.close(student.softmax_vjp(p, g), reference.softmax_vjp(p_before, g_before))
     expect.close(p, p_before, "Your function edited p. Does `*=` or `-=` change it in place?")
@@ -743,6 +823,26 @@ def subtracts_the_plain_mean(p, g, axis=-1):
     """This subtracts the plain mean of g where the mean weighted by p, Σ p g, is meant. With equal weights the two
     agree, and only then."""
     return p * (g - np.mean(g, axis=axis, keepdims=True))
+
+
+@softmax_vjp.misconception(caught_by=test_vjp_of_known_numbers)
+def averages_the_products(p, g, axis=-1):
+    """This subtracts the plain mean of p · g, so the average is divided by n once too often. The shares add up to 1
+    already: Σ p g is the average."""
+    return p * (g - np.mean(p * g, axis=axis, keepdims=True))
+
+
+@softmax_vjp.misconception(caught_by=test_vjp_of_known_numbers)
+def forgets_the_brackets(p, g, axis=-1):
+    """This is p · g − Σ p g: the average is subtracted from the product. Subtract it from g first, then multiply by p:
+    brackets around the difference."""
+    return p * g - np.sum(p * g, axis=axis, keepdims=True)
+
+
+@softmax_vjp.misconception(caught_by=test_vjp_of_known_numbers)
+def takes_softmax_of_the_shares(p, g, axis=-1):
+    """The softmax was taken of p. But p is the softmax of x already: use it as it comes."""
+    return reference.softmax_vjp(reference.softmax(p, axis), g, axis)
 
 
 @softmax_vjp.misconception(caught_by=test_vjp_of_known_numbers)
@@ -808,6 +908,11 @@ def vjp_through_the_jacobian(p, g, axis=-1):
     p, g = np.moveaxis(p, axis, -1), np.moveaxis(g, axis, -1)
     jacobian = p[..., None] * np.eye(p.shape[-1]) - p[..., :, None] * p[..., None, :]
     return np.moveaxis((jacobian @ g[..., None])[..., 0], -1, axis)
+
+
+@softmax_vjp.alternative
+def vjp_by_a_weighted_average(p, g, axis=-1):
+    return p * (g - np.expand_dims(np.average(g, axis=axis, weights=p), axis))
 
 
 @softmax_vjp.alternative

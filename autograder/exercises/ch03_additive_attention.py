@@ -815,6 +815,31 @@ def adds_the_mask_as_a_number(queries, keys, values, W_q, W_k, v, mask=None):
 
 
 @additive_attention.misconception(caught_by=test_padding_gets_no_weight)
+def forbids_with_plus_infinity(queries, keys, values, W_q, W_k, v, mask=None):
+    """A forbidden score became +∞, the best score there is, and ∞ − ∞ is NaN. It must be the worst: −∞."""
+    with np.errstate(invalid="ignore"):
+        return softmax(_barrier(reference.additive_scores(queries, keys, W_q, W_k, v), mask, np.inf)) @ values
+
+
+@additive_attention.misconception(caught_by=test_padding_gets_no_weight)
+def asks_whether_the_mask_is_true(queries, keys, values, W_q, W_k, v, mask=None):
+    """`if mask:` asks whether the array is true, and an array of several booleans cannot say. Ask whether there is a
+    mask: `if mask is not None:`."""
+    scores = reference.additive_scores(queries, keys, W_q, W_k, v)
+    return softmax(np.where(mask, scores, -np.inf) if mask else scores) @ values
+
+
+@additive_attention.misconception(caught_by=test_a_mask_may_differ_from_query_to_query)
+def picks_with_the_mask(queries, keys, values, W_q, W_k, v, mask=None):
+    """`scores[~mask] = …` picks entries, and for that the mask must have the shape of the scores; nothing is broadcast.
+    A mask `(S,)` or `(B, 1, S)` does not fit. `np.where(mask, scores, -np.inf)` spreads it."""
+    scores = np.array(reference.additive_scores(queries, keys, W_q, W_k, v))
+    if mask is not None:
+        scores[~mask] = -np.inf
+    return softmax(scores) @ values
+
+
+@additive_attention.misconception(caught_by=test_padding_gets_no_weight)
 def needs_a_mask(queries, keys, values, W_q, W_k, v, mask=None):
     """With `mask=None` nothing comes out but NaN or an error: None was used as if it were an array. Without a mask
     everything is permitted."""
@@ -1239,6 +1264,25 @@ class AdditiveOfEquals(_InSteps):
 
     def scores(self, queries, keys):
         return self.v(torch.tanh(self.W_q(queries) + self.W_k(keys))).mT
+
+
+@AdditiveAttention.misconception(caught_by=test_the_module_answers_every_query)
+class AdditiveOfEqualsInARow(_InSteps):
+    """`self.W_q(queries) + self.W_k(keys)` lines query 1 up with key 1, query 2 with key 2: one score a pair of equals,
+    `(B, S)`, where a table `(B, T, S)` is wanted. Give each an axis of its own: `[:, :, None]` for the queries,
+    `[:, None]` for the keys."""
+
+    def scores(self, queries, keys):
+        return self.v(torch.tanh(self.W_q(queries) + self.W_k(keys)))[..., 0]
+
+
+@AdditiveAttention.misconception(caught_by=test_the_module_of_known_numbers)
+class AdditiveOverASingleNumber(_InSteps):
+    """The softmax runs over the last axis of `(B, T, S, 1)`, which holds one number: its share is always 1, and the
+    values are added up. Take that axis away first, `[..., 0]`; then the keys are the last axis."""
+
+    def weights(self, scores, mask):
+        return masked_softmax(scores[..., None], None if mask is None else mask[..., None])[..., 0]
 
 
 @AdditiveAttention.misconception(caught_by=test_the_module_of_known_numbers)
