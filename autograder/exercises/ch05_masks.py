@@ -123,6 +123,21 @@ def puts_the_ones_behind(lengths, S):
     return (s < n)[:, :, None, None]
 
 
+@padding_mask.misconception(caught_by=test_padding_mask_fits_the_scores)
+def puts_the_ones_in_front(lengths, S):
+    """This has shape (1, 1, B, S): the sequences stand on the axis of the queries. B is the first axis of the scores,
+    and the two axes of length 1 belong between B and S."""
+    n, s = _keys_of(lengths, S)
+    return (s < n)[None, None]
+
+
+@padding_mask.misconception(caught_by=test_padding_mask_of_known_lengths)
+def compares_two_rows(lengths, S):
+    """Places and lengths are both rows here, so NumPy pairs them one by one: an error where B and S differ. Each place
+    must meet each length: make `lengths` a column, `lengths[:, None]`."""
+    return np.arange(S) < lengths
+
+
 @padding_mask.misconception(caught_by=test_padding_mask_of_known_lengths)
 def one_place_too_many(lengths, S):
     """This lets one place of padding through: it compares with `s <= length`. Places count from 0, so a sequence of
@@ -320,6 +335,13 @@ def causal_as_numbers_to_add(T, S):
     """This is 0 where a query may look and −∞ where it may not: a mask to be added to scores. A mask in this course
     is boolean; the −∞ comes in masked_softmax, and only there."""
     return np.where(reference.causal_mask(T, S), 0.0, -np.inf)
+
+
+@causal_mask.misconception(caught_by=test_causal_mask_of_three_words)
+def causal_as_ones_and_zeros(T, S):
+    """The triangle is right, but it is made of the numbers 1.0 and 0.0. A mask is boolean: `np.ones` and `np.tri` take
+    `dtype=bool`. With numbers, `~mask` and `scores[mask]` would not do what you mean."""
+    return reference.causal_mask(T, S).astype(float)
 
 
 @causal_mask.misconception(caught_by=test_causal_mask_is_aligned_at_the_end)
@@ -533,9 +555,28 @@ def only_the_two_rims(T, S, radius):
 
 
 @local_mask.misconception(caught_by=test_local_mask_of_known_numbers)
+def ends_the_slice_one_place_early(T, S, radius):
+    """This window ends one place early: it has `radius` keys before the word, but only radius − 1 after it. A slice
+    leaves out its end: `mask[t, a : b + 1]` reaches b."""
+    t, s = _places(T, S)
+    return (t - s <= radius) & (s - t < radius)
+
+
+@local_mask.misconception(caught_by=test_local_mask_of_known_numbers)
+def begins_the_slice_below_zero(T, S, radius):
+    """The first words see too little, or nothing. A slice that begins at a negative place counts from the end of the
+    array, and is mostly empty. The text begins at 0: `max(place - radius, 0)`."""
+    mask = np.zeros((T, S), bool)
+    for t in range(T):
+        place = t + S - T
+        mask[t, place - radius : place + radius + 1] = True
+    return mask
+
+
+@local_mask.misconception(caught_by=test_local_mask_of_known_numbers)
 def goes_round_in_a_circle(T, S, radius):
-    """This window goes round: the first word sees the last. That happens when a negative index reaches the end of an
-    array, or with a remainder. A text has ends; the window is cut off there."""
+    """This window goes round: the first word sees the last. That happens when single keys are set at negative
+    indices, or with a remainder. A text has ends; the window is cut off there."""
     t, s = _places(T, S)
     return ((s - t + radius) % S <= 2 * radius) | (2 * radius >= S)
 
@@ -700,8 +741,8 @@ def takes_where_they_agree(*masks):
 
 @combine.misconception(caught_by=test_combine_of_two_masks)
 def uses_pythons_and(*masks):
-    """Python's `and` (or `all`) asks whether an array as a whole is true, and NumPy refuses to answer. Between arrays,
-    entry by entry, "and" is written `&`."""
+    """Python's `and`, `all` and `if mask` ask whether an array as a whole is true, and NumPy refuses to answer. Between
+    arrays, entry by entry, "and" is written `&`; whether there is a mask at all is asked with `mask is not None`."""
     return _fold(lambda a, b: a and b, masks)
 
 
@@ -760,6 +801,27 @@ def gives_up_at_none(*masks):
     """One `None` among the masks, and this returns `None`: the other masks are lost. Only where nothing but `None`
     came is there no mask to return."""
     return None if any(mask is None for mask in masks) else functools.reduce(np.logical_and, masks)
+
+
+@combine.misconception(caught_by=test_combine_takes_none_for_no_mask)
+def starts_with_true(*masks):
+    """The looks are right, but where nothing but `None` came this answers True, not `None`. Who calls asks
+    `mask is None` to learn that nothing is to be hidden. Start with `None`, and take the first mask as it is."""
+    return functools.reduce(lambda a, b: a & b, [mask for mask in masks if mask is not None], True)
+
+
+@combine.misconception(caught_by=test_combine_leaves_its_masks_alone)
+def writes_into_the_first_mask(*masks):
+    """`&=` writes into the array on its left, and that is the caller's first mask: it is changed for everyone who uses
+    it. And an array keeps its shape, so a second mask that broadcasts to more does not fit in. Write
+    `together = together & mask`."""
+    together = None
+    for mask in masks:
+        if mask is not None and together is None:
+            together = mask
+        elif mask is not None:
+            together &= mask
+    return together
 
 
 @combine.misconception(caught_by=test_combine_leaves_its_masks_alone)
@@ -833,11 +895,9 @@ def test_masked_softmax_of_known_numbers(student, rng):
 def test_a_hidden_key_is_as_good_as_absent(student, rng):
     """The permitted weights are those of a softmax from which the hidden keys were left out."""
     scores, mask = rng.normal(size=(2, 3, 5, 7)) * 2, _some_mask(rng, (2, 3, 5, 7))
-    expect.close(
-        student.masked_softmax(scores, mask),
-        _compacted(scores, mask),
-        "Does a hidden key still count in the sum under the fraction?",
-    )
+    want = _compacted(scores, mask)
+    weights = student.masked_softmax(scores.copy(), mask)
+    expect.close(weights, want, "Does a hidden key still count in the sum under the fraction?")
 
 
 @masked_softmax.check(points=1)
@@ -846,25 +906,30 @@ def test_masks_broadcast_to_the_scores(student, rng):
     scores = rng.normal(size=(2, 3, 5, 7))
     for shape in ((2, 1, 1, 7), (5, 7), (2, 1, 5, 7)):
         mask = _some_mask(rng, shape)
-        expect.close(student.masked_softmax(scores, mask), _compacted(scores, mask), f"Does a mask of {shape} fit?")
+        want = _compacted(scores, mask)
+        expect.close(student.masked_softmax(scores.copy(), mask), want, f"Does a mask of {shape} fit?")
 
 
 @masked_softmax.check(points=1)
 def test_hidden_scores_may_be_anything(student, rng):
     """Only differences between permitted scores count: hidden ones may lie far above them, or far below."""
     scores, mask = rng.normal(size=(3, 5)), _some_mask(rng, (3, 5))
-    want = _compacted(scores, mask)
-    for low in (0.0, -50.0, -30000.0):
-        expect.close(
-            student.masked_softmax(scores + low, mask), want, "Is what you filled in low enough for all scores?", 1e-7
-        )
-    for high in (100.0, 30000.0):
+    want, hidden = _compacted(scores, mask), 0.0
+    for low in (0.0, -50.0, -30000.0, -1e10):
+        lowered = scores + low  # so far down, the scores themselves are rounded
+        weights = student.masked_softmax(lowered.copy(), mask)
+        cause = "Is what you filled in low enough for all scores?"
+        expect.close(weights, _compacted(lowered, mask), cause, 1e-7)
+        hidden = max(hidden, np.abs(np.where(mask, 0.0, weights)).max())
+    for high in (100.0, 30000.0, 1e10):
         expect.close(
             student.masked_softmax(np.where(mask, scores, high), mask),
             want,
             "Can a hidden score still win the maximum, or outweigh the others?",
         )
     expect.close(student.masked_softmax(scores + 1000, mask), want, "What is exp(1000)?", 1e-7)
+    nearly = f"A hidden key has a weight of {hidden:.1e}, which is nearly 0; expected is 0."
+    expect.true(hidden == 0, nearly, "Did you fill in −∞, or a number a little below the others?")
 
 
 @masked_softmax.check(points=2)
@@ -873,9 +938,8 @@ def test_a_row_that_permits_nothing_gives_zeros(student, rng):
     scores, mask = rng.normal(size=(2, 3, 5)), _some_mask(rng, (2, 3, 5))
     mask[0, 1] = False
     mask[1, 2] = False
-    expect.close(
-        student.masked_softmax(scores, mask), _compacted(scores, mask), "What does softmax make of a row of −∞ alone?"
-    )
+    want = _compacted(scores, mask)
+    expect.close(student.masked_softmax(scores.copy(), mask), want, "What does softmax make of a row of −∞ alone?")
     expect.close(student.masked_softmax(scores[0], np.zeros((3, 5), bool)), np.zeros((3, 5)), "And if all rows are so?")
 
 
@@ -1019,6 +1083,21 @@ def adds_minus_a_billion(scores, mask):
     return softmax(np.asarray(scores, float) + np.where(mask, 0.0, -1e9), -1)
 
 
+@masked_softmax.misconception(caught_by=test_masked_softmax_of_known_numbers)
+def multiplies_by_minus_infinity(scores, mask):
+    """The mask was multiplied by −∞, so that the permitted keys get 0 · (−∞), which is NaN: it is the permitted ones
+    that die. Use the mask as a condition, never as a factor: `np.where(mask, scores, −∞)`."""
+    with np.errstate(invalid="ignore"):
+        return softmax(scores + (1 - np.asarray(mask, float)) * -np.inf, -1)
+
+
+@masked_softmax.misconception(caught_by=test_masked_softmax_of_known_numbers)
+def forgets_to_keep_the_axis(scores, mask):
+    """`mask.any(axis=-1)` has one axis less than the scores, so it no longer lines up with them. With `keepdims=True`
+    it keeps an axis of length 1, and each row meets its own answer."""
+    return np.where(mask.any(axis=-1), reference.masked_softmax(scores, mask), 0.0)
+
+
 @masked_softmax.misconception(caught_by=test_a_row_that_permits_nothing_gives_zeros)
 def empties_every_row_with_a_hidden_key(scores, mask):
     """Here a row gets zeros as soon as one of its keys is hidden. Only a row in which all are hidden has nothing to
@@ -1042,6 +1121,14 @@ def fills_with_minus_10000(scores, mask):
 
 
 @masked_softmax.misconception(caught_by=test_hidden_scores_may_be_anything)
+def fills_with_minus_a_billion(scores, mask):
+    """The hidden scores were set to a large negative number, such as −1e9. It is a bet on where the scores are: below
+    it, the hidden keys take everything. You will seldom lose this bet in float32, and float16 has no such number. −∞ is
+    lower than every score, in every format."""
+    return _rows_with_a_key(mask, _filled(scores, mask, -1e9))
+
+
+@masked_softmax.misconception(caught_by=test_hidden_scores_may_be_anything)
 def adds_minus_20(scores, mask):
     """Here 20 was subtracted from the hidden scores. A hidden score that stood 20 above the others is then level with
     them. Only −∞ takes every score out of the race, whatever it was."""
@@ -1062,6 +1149,16 @@ def lets_hidden_keys_set_the_maximum(scores, mask):
     first, then take the maximum."""
     e = np.exp(scores - np.max(scores, axis=-1, keepdims=True)) * mask
     return _rows_with_a_key(mask, e / e.sum(-1, keepdims=True))
+
+
+@masked_softmax.misconception(caught_by=test_hidden_scores_may_be_anything)
+def renormalises_and_hides_the_nan(scores, mask):
+    """A finished softmax was masked and divided by its new sum, and NaN was replaced by 0. Where a hidden score stands
+    far above, the permitted weights are all rounded to 0, and the row comes out as if it permitted nothing. Hide first,
+    then one softmax."""
+    weights = softmax(scores, -1) * mask
+    with np.errstate(invalid="ignore"):
+        return np.nan_to_num(weights / weights.sum(-1, keepdims=True))
 
 
 @masked_softmax.misconception(caught_by=test_hidden_scores_may_be_anything)
@@ -1111,15 +1208,17 @@ def masked_softmax_with_the_nan_replaced(scores, mask):
 
 
 @masked_softmax.alternative
-def masked_softmax_with_a_large_negative_number(scores, mask, axis=-1):
-    filled = np.where(mask, scores, -1e9)
+def masked_softmax_with_the_least_number_there_is(scores, mask, axis=-1):
+    filled = np.where(mask, scores, np.finfo(np.float64).min)
     e = np.exp(filled - filled.max(axis=axis, keepdims=True))
     return e / e.sum(axis=axis, keepdims=True) * mask.any(axis=axis, keepdims=True)
 
 
 @masked_softmax.alternative
 def masked_softmax_with_a_little_under_the_fraction(scores, mask):
-    permitted = np.where(mask, scores, -1e9)
+    permitted = np.where(mask, scores, -np.inf)
+    peak = permitted.max(-1, keepdims=True)
+    permitted = np.where(np.isneginf(peak), 0.0, permitted)
     e = np.exp(permitted - permitted.max(-1, keepdims=True)) * mask
     return e / (e.sum(-1, keepdims=True) + 1e-9)
 
