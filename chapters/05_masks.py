@@ -344,7 +344,7 @@ def local_mask(T, S, radius):
 # {{exercise combine}}
 #
 # `combine(*masks)` takes any number of masks and returns their logical *and*. Their shapes need not be equal, only
-# broadcast: $(B, 1, 1, S)$ with $(T, S)$ gives $(B, 1, T, S)$. Where a caller has no mask he passes `None`; that is no
+# broadcast: $(B, 1, 1, S)$ with $(T, S)$ gives $(B, 1, T, S)$. A caller who has no mask passes `None`. That is no
 # objection, so pass it over. If nothing but `None` comes, return `None`. Leave the masks as they are: other layers use
 # them too.
 #
@@ -384,7 +384,8 @@ def combine(*masks):
 
 # %% [markdown]
 # Your three masks at work: a batch of three sequences with 7, 4 and 0 words, filled up to 7, each word seeing itself
-# and the two before it. **What will the third table look like, and which rows of the second?**
+# and the two before it. **What will the third table look like? And
+# does any row of the second stay empty?**
 
 # %% tags=["demo", "hide-input"] alt="Three grids of seven by seven. For seven words: a band of width three below and on the diagonal. For four words: the same band cut off after the fourth column, so the last row is empty. For no words: all cells empty."
 with interactive.once_solved("padding_mask, causal_mask, local_mask and combine"):
@@ -400,7 +401,8 @@ with interactive.once_solved("padding_mask, causal_mask, local_mask and combine"
 
 # %% [markdown]
 # Two sensible masks have made rows without a single yes: the last query of the second sequence sees only filling, and
-# filling is forbidden. Nobody meant this to happen. It does, in every real batch; remember it.
+# filling is forbidden. Nobody meant this to happen. It does, wherever a window is narrow, a
+# sequence is empty, or the padding stands on the left; remember it.
 #
 # ## From yes and no to weights
 #
@@ -431,7 +433,7 @@ for name, weights in recipes.items():
     print(f"{name:22}", "  ".join(f"{weight:.12f}" for weight in weights), f"  sum {weights.sum():.3f}")
 
 # %% [markdown]
-# - **a** hides the padding, but the rest do not sum to one. The padding has eaten from the cake before it was sent out.
+# - **a** hides the padding, but the rest do not sum to one. The padding has eaten from the cake before it was shared out.
 # - **b** gives the padding a score of 0. *Zero is not "none", it is an ordinary score*: $e^0 = 1$.
 # - **c** gives the others a small advantage. Nothing is hidden.
 # - **d** looks perfect, until you look at the last digits. We shall come back to them.
@@ -487,7 +489,8 @@ for name, weights in recipes.items():
 # <details><summary>Hint 2: the empty rows</summary>
 #
 # In an empty row, put any finite numbers in place of the −∞, so that softmax has something to chew on; then replace its
-# weights by zeros. Or let the NaN happen and replace it. (In PyTorch the second way has a trap; see below.)
+# weights by zeros. Or let the NaN happen and replace it; `with np.errstate(invalid="ignore"):` keeps NumPy from
+# warning you of it. (In PyTorch the second way has a trap; see below.)
 #
 # </details>
 
@@ -727,8 +730,8 @@ with interactive.once_solved("causal_mask"):
 
 # %% [markdown]
 # The same weights, the same text. With the wrong alignment the newest character may look at the *first* one and at no
-# other, not even at itself. Training never shows it, since there $T = S$ and both alignments agree; so does the very
-# first character. Everything after it is broken. **Test a mask with $T < S$**, always.
+# other, not even at itself. Training never shows it, since there $T = S$ and both alignments agree. At the very
+# first character they still agree, $T = S = 1$. Everything after it is broken. **Test a mask with $T < S$**, always.
 #
 # ## A leak detector
 #
@@ -738,7 +741,11 @@ with interactive.once_solved("causal_mask"):
 # $$\frac{\partial\,\mathrm{output}_t}{\partial\,\mathrm{input}_s} = 0 \qquad\text{for every } s > t.$$
 #
 # Not small: zero. One backward pass for each output gives one row of a table, and the table shows every leak there is,
-# wherever in the code it sits. Four attentions go under the detector, all meant to be causal. **Which of them will have
+# wherever in the code it sits. (An output is a vector, and a backward pass starts from one number. So the code mixes the
+# numbers of the vector with random factors. If none of them moves, neither does the mixture; and if one does, it would
+# take a miracle for the mixture to stand still.)
+#
+# Four attentions go under the detector, all meant to be causal. **Which of them will have
 # a clean upper right half?**
 #
 # | | |
@@ -840,12 +847,12 @@ with plotting.house_style():
 #
 # ## How low is low enough?
 #
-# Back to recipe D. Much code does not write −∞ but some number that is "low enough", such as −20. After all, $e^{-20}$
+# Back to −20, recipe d above and suspect D just now. Much code does not write −∞ but some number that is "low enough", such as −20. After all, $e^{-20}$
 # is two billionths.
 #
 # Think of chapter 1. Softmax knows no absolute height: *only differences count*. But −20 is an absolute height. It is
-# low for scores around 0. For scores around −15 it is a slight disadvantage, and for scores around −25 it is the best
-# offer of the day.
+# low for scores around 0. For scores around −15 it is a handicap, a factor of $e^5 \approx 150$. For scores around
+# −25 it is the best offer of the day.
 #
 # Take the first word of a text: under the causal mask it sees itself alone, and all other keys are hidden. **How many
 # hidden keys does it take until together they get 1% of its look?** With $N$ hidden keys and its own score $x$ they get
@@ -877,7 +884,8 @@ with plotting.house_style():
 # ### So take −1,000,000,000?
 #
 # It is the other number that you will meet, and in float32 it does its work: after subtracting the maximum nothing is
-# left of it. Two things remain wrong.
+# left of it. It is still a bet on where the scores are, but one that you will hardly ever lose. Two other things are
+# wrong.
 #
 # The **empty row**: all its scores are −1e9, only differences count, so it looks at everything alike. And **float16**,
 # whose greatest number is 65504. **What does −1e9 become there?** Three people have written three lines for it; the fourth
