@@ -138,6 +138,11 @@ def timestamp_in(folder: Path) -> datetime | None:
 def judge_submission(folder: Path, student: str, released: Mapping[str, Released], seed: int) -> Graded:
     """Read, run and judge what a student handed in. Writes nothing."""
     result = Graded(student)
+    try:
+        submission.check_student(student)
+    except submission.SubmissionError as error:
+        result.error = str(error)
+        return result
     for name, notebook in released.items():
         path = folder / f"{name}.ipynb"
         if not path.exists() and not path.is_symlink():

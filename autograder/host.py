@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from dataclasses import asdict, replace
@@ -74,7 +73,7 @@ def _settings(layers: Layers, limits: Limits) -> dict[str, Any]:
 class Forked:
     """A child of the zygote's."""
 
-    def __init__(self, connection: socket.socket, process: int, folder: tempfile.TemporaryDirectory[str] | None):
+    def __init__(self, connection: socket.socket, process: int, folder: isolation.PrivateFolder | None):
         self.connection, self.process, self.folder = connection, process, folder
 
     def send(self, data: bytes, deadline: float) -> None:
@@ -122,7 +121,7 @@ class Zygote:
         self.layers, self.limits = layers, limits
         self._lock = multiprocessing.get_context("fork").Lock()  # the judge's forks share us
         self._owner = os.getpid()
-        self._folder = isolation.private_folder()
+        self._folder = isolation.PrivateFolder()
         self._control, self._process = self._launch()
 
     def _launch(self) -> tuple[socket.socket, subprocess.Popen[bytes]]:
@@ -164,7 +163,7 @@ class Zygote:
         return ours, process
 
     def start(self) -> Forked:
-        folder = None if self.layers.namespaces else isolation.private_folder()
+        folder = None if self.layers.namespaces else isolation.PrivateFolder()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         words = json.dumps({"folder": folder.name if folder else ""}).encode()
         with self._lock, theirs:
@@ -211,7 +210,7 @@ class Piped:
     def __init__(self, settings: dict[str, Any]):
         from autograder.zygote import ENVIRONMENT
 
-        self.folder = isolation.private_folder()
+        self.folder = isolation.PrivateFolder()
         kept = {key: os.environ[key] for key in ("SYSTEMROOT", "PATH") if key in os.environ}
         home = {"HOME": self.folder.name, "TMPDIR": self.folder.name, "TEMP": self.folder.name}
         self.process = subprocess.Popen(
@@ -296,6 +295,7 @@ def _close(owner: int, host: Host) -> None:
 def strongest(layers: Layers | None = None, limits: Limits | None = None) -> Host:
     """A host under these layers, or under those that can be had."""
     layers, limits = layers or isolation.possible(), limits or Limits()
+    isolation.sweep()
     if not kernel.LINUX:
         return Fresh(layers, limits)
     try:

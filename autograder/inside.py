@@ -2,6 +2,8 @@
 
 import importlib.abc
 import importlib.util
+import os
+import subprocess
 import sys
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -80,3 +82,36 @@ def put_stand_in() -> None:
 
     stand_in.check = stand_in.check_all = check  # type: ignore[attr-defined]
     sys.modules["autograder"] = stand_in
+
+
+NO_PROGRAMS = "Starting other programs is not possible here; grading needs none."
+STARTERS = ("execv", "execve", "fork", "forkpty", "popen", "posix_spawn", "posix_spawnp", "startfile", "system")
+
+
+class NoPrograms(PermissionError):
+    """What the system's refusal is called here. Who catches the system's catches this."""
+
+
+def refuse_programs(shell: Any) -> None:
+    """Say in a sentence that no program starts. A ``!pip install`` above an answer does not stop its cell.
+
+    This is for the words alone: what keeps programs from starting is ``autograder.isolation``.
+    """
+    from IPython.utils.text import SList
+
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise NoPrograms(NO_PROGRAMS)
+
+    def say(*args: Any, **kwargs: Any) -> None:
+        print(NO_PROGRAMS)
+
+    def say_and_give_nothing(*args: Any, **kwargs: Any) -> SList:
+        print(NO_PROGRAMS)
+        return SList()
+
+    for name in STARTERS:
+        if hasattr(os, name):
+            setattr(os, name, refuse)
+    subprocess.Popen._execute_child = refuse  # type: ignore[attr-defined]  # below every way to start one, on all systems
+    shell.system, shell.getoutput = say, say_and_give_nothing
+    shell.set_custom_exc((NoPrograms,), say)

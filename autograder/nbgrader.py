@@ -14,6 +14,7 @@ from typing import Any
 from nbconvert.exporters.exporter import ResourcesDict
 from nbformat import v4
 from nbformat.notebooknode import NotebookNode, from_dict
+from nbgrader.api import Gradebook as Stock
 from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.utils import is_grade, is_solution
 from traitlets import Integer
@@ -22,9 +23,9 @@ from autograder import autograded, catalogue
 from autograder.gradebook import Gradebook
 from autograder.grading import grade
 from autograder.judge import VISIBLE_SEED
-from autograder.submission import Cell
+from autograder.submission import Cell, SubmissionError, check_student
 
-JUDGE, TIDY = "autograder.nbgrader.Judge", "autograder.nbgrader.Tidy"
+JUDGE, TIDY, FORGET = (f"autograder.nbgrader.{name}" for name in ("Judge", "Tidy", "Forget"))
 
 
 class Tidy(NbGraderPreprocessor):
@@ -36,6 +37,12 @@ class Tidy(NbGraderPreprocessor):
 
     def preprocess(self, nb: NotebookNode, resources: ResourcesDict) -> tuple[NotebookNode, ResourcesDict]:
         wanted = resources["nbgrader"]
+        try:
+            check_student(wanted["student"])
+        except SubmissionError:
+            with Stock(wanted["db_url"]) as stock:  # nbgrader has entered the student before it asks us
+                stock.remove_student(wanted["student"])
+            raise
         gradebook = Gradebook(wanted["db_url"])
         try:
             released = gradebook.released(wanted["assignment"])[wanted["notebook"]]
@@ -74,6 +81,14 @@ class Judge(NbGraderPreprocessor):
         return nb, resources
 
 
+class Forget(NbGraderPreprocessor):
+    """Comes last when an assignment is generated: what our build remembers in ``solutions/`` is not released."""
+
+    def preprocess(self, nb: NotebookNode, resources: ResourcesDict) -> tuple[NotebookNode, ResourcesDict]:
+        nb.metadata.pop("attnlab", None)
+        return nb, resources
+
+
 def _read(index: int, cell: NotebookNode) -> Cell:
     return Cell(
         source=cell.source,
@@ -94,6 +109,7 @@ def configure(config: Any, seed: int | None = None) -> None:
     """
     from nbconvert.preprocessors import ClearMetadataPreprocessor
     from nbgrader import preprocessors as stock
+    from nbgrader.converters import GenerateAssignment
 
     config.CourseDirectory.source_directory = "solutions"
     config.CourseDirectory.release_directory = "notebooks"
@@ -114,6 +130,7 @@ def configure(config: Any, seed: int | None = None) -> None:
         stock.AssignLatePenalties,
         stock.CheckCellMetadata,
     ]
+    config.GenerateAssignment.preprocessors = [*GenerateAssignment.preprocessors.default_args[0], FORGET]
     config.OverwriteCells.add_missing_cells = True
     secret = seed if seed is not None else os.environ.get("ATTNLAB_SEED")
     if secret is not None:

@@ -62,6 +62,15 @@ class Submission:
         return [e for e in catalogue.all_exercises() if e.chapter in present]
 
 
+def check_student(student: str) -> None:
+    """``SubmissionError`` where a student's id is markup: nbgrader writes ids into formgrader's pages as they are."""
+    odd = sorted({letter for letter in student if letter in '<>"\\' or not letter.isprintable()})
+    if odd:
+        raise SubmissionError(
+            f"{student!a} is no student id, for it holds {odd[0]!a}; rename the folder of the submission."
+        )
+
+
 def read(path: Path) -> Submission:
     """Read a notebook; ``SubmissionError`` where it is none."""
     try:

@@ -93,6 +93,7 @@ class Worker:
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         if request["do"] == "open":
             inside.furnish(request["library"])
+            inside.refuse_programs(self.runner.shell)
             return {"layers": asdict(self.layers)}
         if request["do"] == "cell":
             return {"cell": self.runner.run(request["source"], request["seconds"])}

@@ -7,14 +7,25 @@ Elsewhere a submission has a process of its own, with the limits that system kno
 
 import importlib.util
 import os
+import shutil
 import sys
 import tempfile
+import time
+import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from autograder.isolation import kernel, landlock, namespaces, seccomp
+
+try:
+    import fcntl
+except ImportError:  # Windows: a folder that is left behind stays
+    fcntl = None  # type: ignore[assignment]
+
+PREFIX = "attnlab-judge-"
+NEW = 60.0  # seconds
 
 COURSE = str(Path(__file__).resolve().parent.parent.parent)
 SYSTEM = (
@@ -143,6 +154,46 @@ def set_limit(kind: str, value: int) -> None:
             resource.setrlimit(number, (value, value))
 
 
-def private_folder() -> tempfile.TemporaryDirectory[str]:
-    """An empty folder that goes away with its owner."""
-    return tempfile.TemporaryDirectory(prefix="attnlab-", ignore_cleanup_errors=True)
+class PrivateFolder(tempfile.TemporaryDirectory[str]):
+    """An empty folder that goes away with its owner.
+
+    The owner holds a lock on it. One that was killed holds none any more: who comes next takes its folder away.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(prefix=PREFIX, ignore_cleanup_errors=True)
+        lock = _locked(self.name)
+        self._unlock = None if lock is None else weakref.finalize(self, os.close, lock)
+
+    def cleanup(self) -> None:
+        super().cleanup()
+        if self._unlock:
+            self._unlock()
+
+
+def _locked(folder: str) -> int | None:
+    """A lock on a folder, for as long as this process and its forks live; None where somebody else has it."""
+    if fcntl is None:
+        return None
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def sweep() -> None:
+    """Take away what judges left that were killed: folders of ours, of this user's, that nobody holds."""
+    if fcntl is None:
+        return
+    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with suppress(OSError):
+            status = path.lstat()
+            if status.st_uid != os.getuid() or time.time() - status.st_mtime < NEW:
+                continue  # somebody else's, or made just now and not yet locked
+            lock = _locked(str(path))
+            if lock is not None:
+                shutil.rmtree(path, ignore_errors=True)
+                os.close(lock)

@@ -53,7 +53,7 @@ def lab(answers: dict[str, str], essay: str = "Write here.") -> dict:
     return {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
 
 
-def nbgrader(course: Path, *words: str) -> str:
+def nbgrader(course: Path, *words: str, status: int = 0) -> str:
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(ROOT / "lib"), str(ROOT)]),
         "PATH": str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"],
@@ -62,7 +62,7 @@ def nbgrader(course: Path, *words: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "nbgrader", *words], cwd=course, env=environment, capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == status, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 

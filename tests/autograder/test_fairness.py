@@ -219,3 +219,26 @@ def test_an_exercise_that_is_not_there_is_graded_as_missing():
     grading = grade(["x = 1"], exercises(), SEED)
     assert grading.points == 0
     assert all("There is no" in law.what for verdict in grading.verdicts for law in verdict.laws)
+
+
+PROGRAMS = {
+    "!": "!pip install numpy",
+    "! with output": "files = !ls\nassert list(files) == []",
+    "%pip": "%pip install numpy",
+    "os.system": "import os\ntry:\n    os.system('ls')\nexcept OSError as error:\n    print(error)",
+    "subprocess": "import subprocess\ntry:\n    subprocess.run(['ls'])\nexcept OSError as e:\n    print(e)",
+    "%%bash": "%%bash\nls",
+    "subprocess alone": "import subprocess\nsubprocess.run(['ls'])",
+    "multiprocessing": "import multiprocessing\nmultiprocessing.get_context('fork').Process(target=print).start()",
+}
+
+
+@pytest.mark.parametrize("source", PROGRAMS.values(), ids=PROGRAMS)
+def test_a_program_that_cannot_be_started_is_one_kind_sentence(source):
+    """And what follows in the cell is defined, where the student's own Jupyter would have gone on."""
+    goes_on = source in list(PROGRAMS.values())[:5]
+    grading = graded(*([f"{source}\n{SOFTMAX}"] if goes_on else [source, SOFTMAX]))
+    printed = grading.cells[0]["text"].strip().splitlines()
+    assert printed[0] == "Starting other programs is not possible here; grading needs none."
+    assert len(printed) == 1 + source.startswith("%pip")  # which says more
+    assert grading.points == 6

@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -160,3 +161,29 @@ os.kill(os.getpid(), signal.SIGKILL)
             return
         subprocess.run(["true"], check=True)
     pytest.fail("the zygote outlived its judge")
+
+
+def test_what_a_killed_judge_leaves_is_taken_away_and_nothing_else(tmp_path, monkeypatch):
+    """Folders of ours that nobody holds. Not: one in use, a new one, a link, a file, somebody else's."""
+    make = "from autograder import isolation; f = isolation.PrivateFolder(); print(f.name, flush=True); input()"
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    command = [sys.executable, "-c", make]
+    with subprocess.Popen(command, cwd=isolation.COURSE, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as judge:
+        killed = Path(judge.stdout.readline().decode().strip())
+        judge.kill()
+    (killed / "deep").mkdir()
+    (killed / "deep" / "file").write_text("x")
+    with isolation.PrivateFolder() as held:
+        others = [tmp_path / name for name in ("attnlab-other", "attnlab-judge-file", "attnlab-judge-link", "tmp")]
+        others[0].mkdir()
+        others[1].write_text("x")
+        others[2].symlink_to(others[0])
+        others[3].mkdir()
+        isolation.sweep()
+        assert killed.exists()  # it could be one that is just being made
+        for path in tmp_path.iterdir():
+            os.utime(path, (0, 0), follow_symlinks=False)
+        isolation.sweep()
+        assert {path.name for path in tmp_path.iterdir()} == {Path(held).name, *(path.name for path in others)}
+    assert not Path(held).exists()
