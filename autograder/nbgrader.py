@@ -49,6 +49,7 @@ class Tidy(NbGraderPreprocessor):
         finally:
             gradebook.close()
         nb.cells = [from_dict(cell) for cell in autograded.whole(nb, released.cells)]
+        nb.metadata = from_dict({"language_info": {"name": "python"}})  # the kernel is put back from the gradebook
         nb.nbformat, nb.nbformat_minor = 4, 5
         return nb, resources
 
