@@ -16,17 +16,23 @@ from autograder.student import Backend, Call, Here, Student, StudentError
 Calls = dict[str, list[Call]]
 
 
-def diagnose(exercise: Exercise, calls: Calls, failed: list[str], backend: Backend, seed: int) -> Misconception | None:
-    """The misconception behind these calls, or None where none explains them all."""
+def diagnose(
+    exercise: Exercise, calls: Calls, failed: list[str], backend: Backend, seed: int
+) -> tuple[Misconception | None, bool]:
+    """The misconception behind these calls, and whether it explains them all.
+
+    Where none does, the one that explains the first law that fell, for there may be two mistakes in one answer; that is
+    a guess, and False says so.
+    """
     if _explains(exercise, None, calls, list(calls), seed):
-        return None  # the student's outputs are the reference's: what failed is nothing a misconception is about
-    for laws in (list(calls), failed[:1]):
+        return None, True  # the student's outputs are the reference's: what failed is nothing a misconception is about
+    for laws, certain in ((list(calls), True), (failed[:1], False)):
         fitting = [m for m in exercise.misconceptions if _explains(exercise, m, calls, laws, seed)]
         if len(fitting) > 1:
             fitting = _separate(exercise, fitting, backend, seed)
         if fitting:
-            return fitting[0]
-    return None
+            return fitting[0], certain
+    return None, True
 
 
 @lru_cache(maxsize=16384)

@@ -22,6 +22,7 @@ class Verdict:
     exercise: Exercise
     laws: list[LawResult]
     diagnosis: Misconception | None = None
+    certain: bool = True  # the diagnosis explains every call, not only the first law that fell
     printed: str = ""
     calls: dict[str, list[Call]] = field(default_factory=dict, repr=False)
 
@@ -62,5 +63,5 @@ def judge(
     verdict = Verdict(exercise, laws, calls=calls)
     if not verdict.passed and not verdict.todo:
         failed = [law.check.name for law in laws if law.status == "fail"]
-        verdict.diagnosis = diagnose(exercise, calls, failed, backend, seed)
+        verdict.diagnosis, verdict.certain = diagnose(exercise, calls, failed, backend, seed)
     return verdict

@@ -26,7 +26,8 @@ def text(verdict: Verdict) -> str:
         if law.status in ("fail", "untried"):
             lines += [f"      {part}" for part in _words(law)]
     if verdict.diagnosis:
-        lines.append(f"  → {verdict.diagnosis.explanation}")
+        perhaps = "" if verdict.certain else "Perhaps: "
+        lines.append(f"  → {perhaps}{verdict.diagnosis.explanation}")
     return "\n".join(lines)
 
 
@@ -43,6 +44,7 @@ def plain(verdict: Verdict) -> dict[str, Any]:
         "laws": laws,
         "misconception": verdict.diagnosis.name if verdict.diagnosis else None,
         "explanation": verdict.diagnosis.explanation if verdict.diagnosis else None,
+        "certain": verdict.certain,
     }
 
 
@@ -54,7 +56,7 @@ def page(verdict: Verdict) -> str:
     if verdict.diagnosis:
         diagnosis = (
             f'<p style="margin:.6em 0 0;padding:.5em .8em;border-left:3px solid {BLUE};background:{BLUE}22">'
-            f"<b>What happened?</b> {inline(verdict.diagnosis.explanation)}</p>"
+            f"<b>{'What happened?' if verdict.certain else 'Perhaps:'}</b> {inline(verdict.diagnosis.explanation)}</p>"
         )
     printed = ""
     if verdict.printed.strip():

@@ -635,7 +635,7 @@ class WithoutTanh(nn.Module):
 
     def forward(self, queries, keys, values):
         scores = self.v(self.W_q(queries)) + self.v(self.W_k(keys)).mT  # (B, T, 1) + (B, 1, S)
-        return torch.softmax(scores, dim=-1) @ values
+        return scores.softmax(dim=-1) @ values
 
 
 def loss_of(reader, queries, keys, values, right):

@@ -834,7 +834,7 @@ with interactive.once_solved("luong_score"):
     with torch.no_grad():
         notes, state = model.read(unseen[0][:5])
         theirs = model.attention.v(torch.tanh(model.attention.W_q(state)[:, None] + notes.keys))[..., 0].numpy()
-    W_q, W_k, v = attention
+    (W_q, W_k, v) = attention
     yours = luong_score(state.numpy(), notes.memory.numpy(), "concat", np.concatenate([W_q, W_k]), v)
     print(f"concat against the trained network:    {np.abs(yours - theirs).max():.0e}")
     yours = luong_score(memory[:, 2], memory, "dot")

@@ -80,6 +80,16 @@ def test_a_wrong_kind_of_answer_is_named(value, said):
     assert said in ask(lambda x, axis=-1: value)
 
 
+def test_two_mistakes_in_one_answer_get_a_guess_that_calls_itself_one():
+    def twice_wrong(x, axis=0):
+        e = np.exp(x - np.min(x, axis=axis, keepdims=True))
+        return e / e.sum(axis=axis, keepdims=True)
+
+    text = ask(twice_wrong)
+    assert "4 of 6 laws hold" in text
+    assert "→ Perhaps: " in text
+
+
 def test_an_edited_input_is_seen():
     def edits(x, axis=-1):
         if x.dtype.kind == "f":
