@@ -51,7 +51,7 @@ def main(control: socket.socket, settings: dict[str, Any]) -> None:
         except OSError as error:
             control.send(json.dumps({"failed": str(error)}).encode())
             os._exit(1)
-        folder = "/tmp"
+        folder = namespaces.FOLDER
     else:
         folder = settings["folder"]
     for name in list(os.environ):

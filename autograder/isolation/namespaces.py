@@ -23,6 +23,7 @@ from autograder.isolation.kernel import (
 )
 
 DEVICES = ("null", "zero", "full", "random", "urandom")
+FOLDER = "/submission"  # a submission's own, laid over nothing that Python is read from
 FIRST_USER = 0x6A000000  # far above any account: a user for each submission, so that limits are counted for it alone
 
 
@@ -67,7 +68,9 @@ def build_root(readable: Sequence[str], hidden: Sequence[str], new: str) -> None
     for name in DEVICES:
         show(f"/dev/{name}", f"{new}/dev/{name}", read_only=False)
     os.makedirs(f"{new}/proc", exist_ok=True)
-    os.makedirs(f"{new}/tmp", exist_ok=True)
+    os.makedirs(new + FOLDER)
+    if not os.path.exists(f"{new}/tmp"):  # it may be there already, when Python or the course lies in /tmp
+        os.symlink(FOLDER, f"{new}/tmp")
     os.makedirs(f"{new}/old")
     kernel.pivot_root(new, f"{new}/old")
     os.chdir("/")
