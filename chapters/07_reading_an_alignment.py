@@ -453,7 +453,7 @@ with plotting.house_style():
 
 # %% [markdown]
 # Nouns, adjectives, verbs and *nicht* sit on their true links. All the trouble comes from small words, and the articles
-# make a rule of it: they never look at *the*, but at the noun behind it, or at the noun's adjective.
+# make a rule of it: they never look most at *the*, but at the noun behind it, or at the noun's adjective.
 #
 # Put yourself in the network's place. You are about to write an article: *der*, *die*, *das* or *den*? English *the*
 # will not tell you. It is the same for all. What decides is the gender and number of the noun behind it. The next cell
