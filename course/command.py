@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 import webbrowser
 from collections.abc import Callable
 from dataclasses import asdict
@@ -141,7 +142,7 @@ def check(
 
 @app.command()
 def grade(
-    notebooks: Annotated[list[Path], typer.Argument(help="Submitted notebooks, or folders of them.")],
+    notebooks: Annotated[list[Path], typer.Argument(help="Submitted notebooks, folders or archives of them.")],
     seed: Annotated[
         int | None, typer.Option(envvar="ATTNLAB_SEED", help="Draw the inputs from this seed; keep it to yourself.")
     ] = None,
@@ -157,42 +158,68 @@ def grade(
     Examples:
 
     - `attnlab grade submitted/ --seed 20261121`
+    - `attnlab grade canvas_download.zip --seed 20261121`
     - `attnlab grade anna.ipynb ben.ipynb --json`
     """
     from autograder import panel, submission
     from autograder.grading import grade as grade_one
     from autograder.judge import VISIBLE_SEED
 
-    files: list[Path] = []
-    for path in notebooks:
-        found = [p for p in path.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts] if path.is_dir() else [path]
-        if not found:
-            stop(f"{path}: there is no notebook in this folder")
-        files += sorted(found)
     if require_isolation:
         _refuse_without_isolation()
     if seed is None:
         complain.print("No --seed was given: the inputs are the ones that every student can see.", style="yellow")
-    rows, broken = [], 0
-    with Progress(len(files)) as report:
-        for path in files:
-            report(path.name, "grading")
-            try:
-                read = submission.read(path)
-                exercises = read.exercises()
-                if not exercises:
-                    raise submission.SubmissionError(f"{path}: no cell defines an exercise of the course.")
-                grading = grade_one(read.sources, exercises, VISIBLE_SEED if seed is None else seed)
-                rows.append({"file": str(path), "exercises": [panel.plain(v) for v in grading.verdicts]})
-            except submission.SubmissionError as error:
-                broken += 1
-                rows.append({"file": str(path), "error": str(error)})
-            report(path.name, "graded")
+    rows: list[dict] = []
+    with tempfile.TemporaryDirectory(prefix="attnlab-") as folder:
+        files, rows = _handed_in(notebooks, Path(folder))
+        with Progress(len(files)) as report:
+            for name, path in files.items():
+                report(name, "grading")
+                try:
+                    read = submission.read(path)
+                    exercises = read.exercises()
+                    if not exercises:
+                        raise submission.SubmissionError(f"{path}: no cell defines an exercise of the course.")
+                    grading = grade_one(read.sources, exercises, VISIBLE_SEED if seed is None else seed)
+                    rows.append({"file": name, "exercises": [panel.plain(v) for v in grading.verdicts]})
+                except submission.SubmissionError as error:
+                    rows.append({"file": name, "error": str(error).replace(str(path), name)})
+                report(name, "graded")
+    broken = sum("error" in row for row in rows)
     if as_json:
         print(json.dumps(rows, ensure_ascii=False, indent=2))
     else:
         say.print(_table(rows))
     raise typer.Exit(1 if broken else 0)
+
+
+def _handed_in(given: list[Path], folder: Path) -> tuple[dict[str, Path], list[dict]]:
+    """The notebooks to grade, by the name to call them by, and a row for each that was left out of an archive."""
+    from autograder import archives, submission
+
+    files: dict[str, Path] = {}
+    rows: list[dict] = []
+    for number, path in enumerate(given):
+        if path.is_dir():
+            found = sorted(p for p in path.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+            files |= {str(p): p for p in found}
+            if not found:
+                stop(f"{path}: there is no notebook in this folder")
+        elif archives.is_archive(path):
+            place = folder / str(number)
+            place.mkdir()
+            try:
+                unpacked = archives.unpack(path, place)
+            except submission.SubmissionError as error:
+                rows.append({"file": str(path), "error": str(error)})
+                continue
+            files |= {f"{path}, {archives.printable(name)}": p for name, p in unpacked.notebooks.items()}
+            rows += [{"file": str(path), "error": sentence} for sentence in unpacked.refused.values()]
+            if not unpacked.notebooks and not unpacked.refused:
+                stop(f"{path}: there is no notebook in this archive")
+        else:
+            files[str(path)] = path
+    return files, rows
 
 
 @app.command()
