@@ -20,7 +20,7 @@ CHROMIUM = next(
 QUIET = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # playwright keeps an event loop running, in which nobody else can run one
 def chromium():
     """The browser. Without one these tests are skipped, with CI=true they fail."""
     if not CHROMIUM:
