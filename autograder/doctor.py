@@ -21,10 +21,11 @@ def listens():
         s.settimeout(1)
         return s.connect_ex(("127.0.0.1", {port})) == 0
 def starts():
-    child = os.fork()
+    import ctypes  # not os.fork, which we refuse with a sentence: this is about the system's word
+    child = ctypes.CDLL(None).fork()
     if child == 0:
         os._exit(0)
-    return child
+    return child > 0
 import json
 print(json.dumps({{
     "reads the course": attempt(lambda: open({course!r}).read(1)),
