@@ -619,6 +619,7 @@ def test_set_up_for_real_then_move_then_mend(folder, tmp_path):
     (folder / "lib" / "attnlab" / "__init__.py").touch()
     for name in ("lab.py", "course/environment.py", "course/progress.py"):
         (folder / name).write_bytes((HERE / name).read_bytes())
+    (folder / "course" / "__init__.py").touch()
     (folder / "course" / "command.py").write_text("def main():\n    print('the command of the course')\n")
     (folder / "course" / "__main__.py").write_text("import sys, attnlab, torch, tiny\nprint('words:', sys.argv[1:])\n")
     settings = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels.as_uri(), "PIP_CONFIG_FILE": os.devnull}
