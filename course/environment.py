@@ -4,6 +4,7 @@ Standard library only: `lab.py` uses this before anything is installed.
 """
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -262,11 +263,18 @@ class Part(NamedTuple):
 SYSTEM_PARTS = (
     Part("chromium", ("chromium", "chromium-browser", "google-chrome"), "the tests in a real browser"),
     Part("bubblewrap", ("bwrap",), "the tests of the grader's isolation"),
+    Part("postgresql", ("pg_ctl",), "the tests of a gradebook in PostgreSQL"),
 )
 
 
+def find(command: str) -> str | None:
+    """Where a program is. Debian keeps PostgreSQL's server off the path, in a folder a version."""
+    folders = sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True)
+    return shutil.which(command) or shutil.which(command, path=os.pathsep.join(folders) or os.devnull)
+
+
 def missing_parts() -> list[Part]:
-    return [part for part in SYSTEM_PARTS if not any(map(shutil.which, part.commands))]
+    return [part for part in SYSTEM_PARTS if not any(map(find, part.commands))]
 
 
 def add_system_parts(console: Console) -> None:

@@ -15,7 +15,7 @@ WORKFLOW = yaml.safe_load((HERE / ".github" / "workflows" / "tests.yml").read_te
 # Where conda-forge calls a package otherwise. Its `playwright` is the one for Node.
 CONDA_NAMES = {"torch": "pytorch", "playwright": "playwright-python"}
 # Not there, or not surely: pip brings these into the conda environment.
-BY_PIP = {"jupyterlab-language-pack-zh-CN", "math-core", "ziamath"}
+BY_PIP = {"axe-playwright-python", "copydetect", "jupyterlab-language-pack-zh-CN", "math-core", "ziamath"}
 
 
 def split(requirement: str) -> tuple[str, str]:

@@ -485,7 +485,9 @@ def linux_with(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., F
     def arrange(*programs: str, user: int = 1000, ci: str = "") -> FakeRunner:
         runner = FakeRunner()
         monkeypatch.setattr(environment.sys, "platform", "linux")
-        monkeypatch.setattr(environment.shutil, "which", lambda name: name if name in programs else None)
+        monkeypatch.setattr(
+            environment.shutil, "which", lambda name, path=None: name if not path and name in programs else None
+        )
         monkeypatch.setattr(environment.os, "geteuid", lambda: user, raising=False)
         monkeypatch.setenv("CI", ci)
         monkeypatch.setattr(environment, "Runner", lambda *_, **__: runner)
@@ -495,13 +497,13 @@ def linux_with(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., F
 
 
 def test_nothing_is_done_where_no_part_is_missing(linux_with):
-    runner, stream = linux_with("chromium", "bwrap", "apt-get", user=0), io.StringIO()
+    runner, stream = linux_with("chromium", "bwrap", "pg_ctl", "apt-get", user=0), io.StringIO()
     environment.add_system_parts(Console(stream))
     assert runner.commands == [] and stream.getvalue() == ""
 
 
 def test_root_on_debian_gets_the_missing_part_only(linux_with):
-    runner = linux_with("chromium", "apt-get", user=0)
+    runner = linux_with("chromium", "pg_ctl", "apt-get", user=0)
     environment.add_system_parts(Console(io.StringIO()))
     assert runner.commands[-1].endswith("bubblewrap") and not runner.ran("chromium")
 

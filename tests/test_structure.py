@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -115,7 +116,7 @@ def test_the_lock_pins_what_pyproject_asks_for():
     lock = (ROOT / "requirements.lock").read_text() + (ROOT / "requirements-torch.lock").read_text()
     pinned = {line.partition("==")[0].lower() for line in lock.splitlines() if "==" in line and line[0].isalpha()}
     for requirement in asked:
-        name = requirement.split(">")[0].split("=")[0].strip().lower()
+        name = re.match(r"[\w.-]+", requirement)[0].lower()
         assert name in pinned, f"{name} is not in requirements.lock; run: python lab.py lock"
 
 
