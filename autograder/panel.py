@@ -34,7 +34,15 @@ def text(verdict: Verdict) -> str:
 def plain(verdict: Verdict) -> dict[str, Any]:
     """The panel as plain data, for JSON."""
     laws = [
-        {"law": law.check.law, "status": law.status, "points": law.points, "of": law.check.points, "said": _words(law)}
+        {
+            "check": law.check.name,
+            "law": law.check.law,
+            "status": law.status,
+            "points": law.points,
+            "of": law.check.points,
+            "said": _words(law),
+            "picture": picture(law),
+        }
         for law in verdict.laws
     ]
     return {
@@ -113,8 +121,8 @@ def _row(law: LawResult) -> str:
     )
 
 
-def _picture(law: LawResult) -> str:
-    """Theirs beside the expected, around the first difference."""
+def picture(law: LawResult) -> dict[str, Any] | None:
+    """Theirs beside the expected, around the first difference, as plain data: numbers as they are shown, and shades."""
     if (
         not law.index
         or law.got is None
@@ -122,14 +130,25 @@ def _picture(law: LawResult) -> str:
         or np.shape(law.got) != np.shape(law.want)
         or np.size(law.want) < 2
     ):
-        return ""
+        return None
     got, want, mark, labels = _window(np.asarray(law.got), np.asarray(law.want), law.index)
     finite = np.concatenate([a[np.isfinite(a)] for a in (got, want)])
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    tables = {
+        name: [[{"shown": _short(value), "shade": _shade(value, low, high)} for value in line] for line in values]
+        for name, values in (("yours", got), ("expected", want))
+    }
+    return {**tables, "mark": list(mark), "rows": list(labels[0]), "columns": list(labels[1])}
+
+
+def _picture(law: LawResult) -> str:
+    drawn = picture(law)
+    if drawn is None:
+        return ""
     tables = "".join(
         f'<div style="display:inline-block;margin:.4em 1.2em .2em 0;vertical-align:top"><div>{title}</div>'
-        f"{_table(values, low, high, mark, labels)}</div>"
-        for title, values in (("yours", got), ("expected", want))
+        f"{_table(drawn, title)}</div>"
+        for title in ("yours", "expected")
     )
     return f'<div style="overflow-x:auto">{tables}</div>'
 
@@ -150,16 +169,17 @@ def _window(
     return got[cut], want[cut], (row - spans[0].start, column - spans[1].start), (spans[0], spans[1])
 
 
-def _table(values: np.ndarray, low: float, high: float, mark: tuple[int, int], labels: tuple[range, range]) -> str:
+def _table(drawn: dict[str, Any], title: str) -> str:
     cell = "padding:.15em .45em;text-align:right;font-variant-numeric:tabular-nums;border:2px solid "
     faint = f"{cell}transparent;font-weight:normal;opacity:.6"
-    head = "".join(f'<th scope="col" style="{faint}">{column}</th>' for column in labels[1])
+    head = "".join(f'<th scope="col" style="{faint}">{column}</th>' for column in drawn["columns"])
     rows = f"<tr><td></td>{head}</tr>"
-    for r, line in enumerate(values):
-        rows += f'<tr><th scope="row" style="{faint}">{labels[0][r]}</th>'
+    for r, line in enumerate(drawn[title]):
+        rows += f'<tr><th scope="row" style="{faint}">{drawn["rows"][r]}</th>'
         for c, value in enumerate(line):
-            border = RED if (r, c) == mark else "transparent"
-            rows += f'<td style="{cell}{border};background:{_shade(value, low, high)}">{_short(value)}</td>'
+            border = RED if [r, c] == drawn["mark"] else "transparent"
+            shade = f"{RED}55" if value["shade"] is None else f"rgba(59,130,196,{0.08 + 0.5 * value['shade']:.2f})"
+            rows += f'<td style="{cell}{border};background:{shade}">{value["shown"]}</td>'
         rows += "</tr>"
     return f'<table style="border-collapse:separate;border-spacing:1px;font-size:12px;margin:0">{rows}</table>'
 
@@ -172,8 +192,8 @@ def _short(value: float) -> str:
     return f"{value:.3g}".replace("-", "−")
 
 
-def _shade(value: float, low: float, high: float) -> str:
+def _shade(value: float, low: float, high: float) -> float | None:
+    """From 0, the least number of the picture, to 1, the greatest; None for what is no finite number."""
     if not np.isfinite(value):
-        return f"{RED}55"
-    share = (value - low) / (high - low) if high > low else 0.5
-    return f"rgba(59,130,196,{0.08 + 0.5 * share:.2f})"
+        return None
+    return round((float(value) - low) / (high - low), 2) if high > low else 0.5
