@@ -14,15 +14,27 @@ SAME = 1e-5  # two ways to write the same mistake differ by rounding
 
 
 class CheckFailure(AssertionError):
-    """A law that does not hold. ``got``, ``want`` and ``index`` are there for the picture."""
+    """A law that does not hold. ``got``, ``want`` and ``index`` are there for the picture.
 
-    def __init__(self, what: str, cause: str = "", got: Any = None, want: Any = None, index: tuple[int, ...] = ()):
+    ``tried`` is the call that it is about, where that is not the last one.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        cause: str = "",
+        got: Any = None,
+        want: Any = None,
+        index: tuple[int, ...] = (),
+        tried: str = "",
+    ):
         super().__init__(f"{what} {cause}".strip())
         self.what = what
         self.cause = cause
         self.got = got
         self.want = want
         self.index = index
+        self.tried = tried
 
 
 def is_tensor(value: Any) -> bool:
@@ -105,6 +117,25 @@ def true(condition: Any, what: str, cause: str = "") -> None:
     """A law that is no comparison of arrays; ``what`` says in a sentence what came and what was expected."""
     if not condition:
         raise CheckFailure(what, cause)
+
+
+def unchanged(student: Any, cause: str = "Does `-=`, `*=` or `x[…] =` write into it? `x = x - …` does not.") -> None:
+    """No call of this law edited what was passed in. (What was edited has been put back: only here does it show.)"""
+    for call in student.calls:
+        for name, was, now in call.edits():
+            array, before = as_numpy(now), as_numpy(was)
+            index: tuple[int, ...] = ()
+            change = ""
+            if array is not None and before is not None and array.shape == before.shape:
+                with np.errstate(all="ignore"):
+                    differ = ~np.isclose(
+                        array.astype(float), before.astype(float), rtol=SAME, atol=SAME, equal_nan=True
+                    )
+                index = tuple(int(i) for i in np.argwhere(differ)[0])
+                place = f" at [{', '.join(map(str, index))}]" if index else ""
+                change = f":{place} it was {number(before[index])} and is {number(array[index])} afterwards"
+            what = f"Your function edited `{name}`, which was passed in{change}."
+            raise CheckFailure(what, cause, array, before, index, str(call))
 
 
 def same(a: Any, b: Any) -> bool:

@@ -52,6 +52,7 @@ def run_check(check: Check, exercise: Exercise, backend: Backend, seed: int) -> 
             got=failure.got,
             want=failure.want,
             index=failure.index,
+            tried=failure.tried,
         )
     except StudentError as error:
         untried = error.kind == "time" and str(error).startswith("Not tried")
@@ -60,6 +61,6 @@ def run_check(check: Check, exercise: Exercise, backend: Backend, seed: int) -> 
     except Exception:  # the check was given something it could not even look at
         came = named(student.calls[-1].value) if student.calls else "nothing"
         result = LawResult(check, "fail", what=f"Your function returned {came}, which this check cannot use.")
-    if result.status == "fail" and student.calls:
+    if result.status == "fail" and student.calls and not result.tried:
         result.tried = str(student.calls[-1])
     return result, student.calls

@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from autograder.expect import is_tensor
-
 # torch.nn modules that a check may pass, and how each was made
 MODULES: dict[str, tuple[str, ...]] = {
     "Dropout": ("p",),
@@ -72,14 +70,3 @@ def _build(name: str, made: dict[str, Any], state: dict[str, Any], training: boo
     for key, value in state.items():
         setattr(built, key, torch.nn.Parameter(value))
     return built.train(training)
-
-
-def arrays_in(value: Any) -> list[Any]:
-    """Every array and tensor in a value, in a fixed order: what the other side may have edited."""
-    if isinstance(value, np.ndarray) or is_tensor(value):
-        return [value]
-    if isinstance(value, list | tuple):
-        return [array for item in value for array in arrays_in(item)]
-    if isinstance(value, dict):
-        return [array for item in value.values() for array in arrays_in(item)]
-    return []

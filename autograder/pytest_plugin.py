@@ -87,7 +87,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report.law = (exercise.name, check.law, check.points)
     if call.excinfo is not None and isinstance(call.excinfo.value, CheckFailure | StudentError):
         calls = item.funcargs["student"].calls  # type: ignore[attr-defined]
-        tried = f"\ntried:  {calls[-1]}" if calls else ""
+        call_tried = getattr(call.excinfo.value, "tried", "") or (calls[-1] if calls else "")
+        tried = f"\ntried:  {call_tried}" if call_tried else ""
         report.longrepr = f"law:    {check.law}{tried}\nfound:  {call.excinfo.value}"
     return report
 

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from autograder import host, library, parcels, wire
+from autograder.edits import editable
 from autograder.exercise import Exercise
 from autograder.isolation import Layers, Limits
 from autograder.student import Handle, Reference, StudentError, Target
@@ -123,10 +124,10 @@ class Sandbox:
             "asked": asked,
         }
         reply = self._exchange(request, seconds + GRACE, f"Your `{target.name}`")
-        arrays = parcels.arrays_in([args, kwargs])
+        parts = editable((args, kwargs))
         edited = reply.get("edited")
         for position, after in edited.items() if isinstance(edited, dict) else ():
-            _edit(arrays, position, after)
+            _edit(parts, position, after)
         return reply.get("value")
 
     def number(self, handle: int, name: str) -> int:
@@ -242,12 +243,18 @@ def _read_error(came: Any) -> StudentError:
     raise wire.WireError("the reply is not in the agreed form")
 
 
-def _edit(arrays: list[Any], position: Any, after: Any) -> None:
+def _edit(parts: list[Any], position: Any, after: Any) -> None:
     """Write what the student's function did to an argument into ours; what does not fit is no edit of it."""
-    if type(position) is int and 0 <= position < len(arrays):
-        array = arrays[position]
-        if type(after) is type(array) and after.shape == array.shape and after.dtype == array.dtype:
-            array[...] = after
+    if type(position) is not int or not 0 <= position < len(parts) or type(after) is not type(parts[position]):
+        return
+    part = parts[position]
+    if isinstance(part, list):
+        part[:] = after
+    elif isinstance(part, set):
+        part.clear()
+        part.update(after)
+    elif after.shape == part.shape and after.dtype == part.dtype:
+        part[...] = after
 
 
 @dataclass

@@ -21,6 +21,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from autograder import operations, shortcuts, wire
+from autograder.edits import edits, held, kept, put_back
 from autograder.exercise import Exercise
 from autograder.expect import as_numpy, is_tensor, named, number
 from autograder.limits import TimeUp, time_limit
@@ -74,9 +75,19 @@ class Call:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     parameters: tuple[str, ...] = ()
-    after: tuple[Any, ...] = ()
+    after: tuple[Any, ...] = ()  # all arguments, as the call left them
     value: Any = None
     error: StudentError | None = None
+
+    def edits(self) -> Iterator[tuple[str, Any, Any]]:
+        """What the call changed of its arguments: the name of each, what it was, what it was afterwards."""
+        names = [self._letter(position) for position in range(len(self.args))]
+        before = (*self.args, *self.kwargs.values())
+        for name, was, now in zip([*names, *self.kwargs], before, self.after, strict=True):
+            yield from edits(name, was, now)
+
+    def _letter(self, position: int) -> str:
+        return self.parameters[position] if position < len(self.parameters) else f"x{position}"
 
     def __str__(self) -> str:
         """``softmax(x, axis=1) with x an array of shape (3, 5), float64``, with its values where they are few."""
@@ -86,7 +97,7 @@ class Call:
             if array is None or array.ndim == 0:
                 shown.append(brief(value))
             else:
-                letter = self.parameters[position] if position < len(self.parameters) else f"x{position}"
+                letter = self._letter(position)
                 shown.append(letter)
                 described.append(f"{letter} = {brief(value)}")
         shown += [f"{key}={brief(value)}" for key, value in self.kwargs.items()]
@@ -142,6 +153,7 @@ class Student:
         if operation != "call":
             label, names = f"{label}.{operation}", ("cotangent", *names)
         record = Call(label, kept(args), kept(kwargs), names)
+        as_they_were = held((args, kwargs))
         self.calls.append(record)
         try:
             record.value = self._handled(self.backend.ask(operation, target, args, kwargs), record)
@@ -149,7 +161,8 @@ class Student:
             record.error = error
             raise
         finally:
-            record.after = kept(args)
+            record.after = kept((*args, *kwargs.values()))
+            put_back(as_they_were)
         return record.value
 
     def _handled(self, value: Any, record: Call) -> Any:
@@ -233,19 +246,6 @@ class Handle(Remote):
         return self._label
 
 
-def kept(value: Any) -> Any:
-    """A copy that later edits do not reach; what cannot be copied (a function, a module) as it is."""
-    if isinstance(value, list | tuple):
-        return type(value)(kept(item) for item in value)
-    if isinstance(value, dict):
-        return {key: kept(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return value.copy(order="K")
-    if is_tensor(value):
-        return value.detach().clone()
-    return value
-
-
 @dataclass
 class Here:
     """Student functions of this process, each call under the time limit that is left for the exercise."""
@@ -284,7 +284,9 @@ class Here:
         if isinstance(value, np.random.Generator):
             return copy.deepcopy(value)
         if isinstance(value, list | tuple):
-            return type(value)(self._objects_in(item) for item in value)
+            items = [self._objects_in(item) for item in value]
+            changed = any(new is not old for new, old in zip(items, value, strict=True))
+            return type(value)(items) if changed else value  # the very list, so that edits of it show
         if isinstance(value, dict):
             return {key: self._objects_in(item) for key, item in value.items()}
         return value

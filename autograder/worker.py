@@ -14,10 +14,11 @@ from dataclasses import asdict
 from typing import Any
 
 from autograder import inside, operations, parcels, wire
+from autograder.edits import editable, kept
 from autograder.expect import is_tensor, same
 from autograder.isolation import Layers
 from autograder.limits import TimeUp, time_limit
-from autograder.student import Here, StudentError, Target, explain, kept
+from autograder.student import Here, StudentError, Target, explain
 
 MAX_TEXT = 100_000  # characters of a cell's output that are kept
 MAX_PICTURE = 2_000_000  # characters of a picture
@@ -98,8 +99,8 @@ class Worker:
         if request["do"] == "cell":
             return {"cell": self.runner.run(request["source"], request["seconds"])}
         args, kwargs = tuple(request["args"]), request["kwargs"]
-        arrays = parcels.arrays_in([args, kwargs])
-        before = kept(arrays)
+        parts = editable((args, kwargs))
+        before = [kept(part) for part in parts]
         backend = Here(
             self.runner.namespace,
             request["forbidden"],
@@ -110,7 +111,7 @@ class Worker:
         target = Target(request["name"], request["handle"], request["method"])
         operations.seed(request["asked"])
         value = backend.perform(request["do"], target, args, kwargs)
-        edited = {i: now for i, (was, now) in enumerate(zip(before, arrays, strict=True)) if not same(was, now)}
+        edited = {i: now for i, (was, now) in enumerate(zip(before, parts, strict=True)) if not same(was, now)}
         return {"value": value, "edited": edited}
 
     def resolve(self, tag: str, items: list[Any]) -> Any:

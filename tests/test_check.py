@@ -97,7 +97,7 @@ def test_an_edited_input_is_seen():
         return right(x, axis)
 
     text = ask(edits)
-    assert "Your function edited its input." in text
+    assert "Your function edited `x`, which was passed in" in text
     assert "`x -= …` writes into the array that was passed in" in text
 
 

@@ -82,15 +82,13 @@ def test_value_attention_survives_large_scores(student, rng):
 
 @value_attention.check(points=1)
 def test_value_attention_leaves_its_inputs_alone(student, rng):
-    """The arrays are the same afterwards; float32 and views are arrays too; one position alone is the answer."""
+    """It is right for float32, views and a single position, and both arrays are the same afterwards."""
     values = rng.normal(size=(7, S)).astype(np.float32).T
     w = rng.normal(size=14).astype(np.float32)[::2]
-    before, w_before = values.copy(), w.copy()
-    expect.close(student.value_attention(values, w, 0.5), reference.value_attention(before, w_before, 0.5))
-    expect.close(values, before, "Your function edited `values`. Does `*=` change it in place?")
-    expect.close(w, w_before, "Your function edited `w`. Does `*=` or `+=` change it in place?")
+    expect.close(student.value_attention(values, w, 0.5), reference.value_attention(values, w, 0.5))
     alone = rng.normal(size=(1, 7)).astype(np.float32)
     expect.close(student.value_attention(alone, w, 0.5), alone[0], "What is the weight of a single position?")
+    expect.unchanged(student, "Does `*=` or `+=` change it in place?")
 
 
 @value_attention.inputs
@@ -380,12 +378,10 @@ def test_scores_never_leave_their_bounds(student, rng):
 
 @additive_scores.check(points=1)
 def test_scores_leave_their_inputs_alone(student, rng):
-    """All five arrays are the same afterwards; float32 and views are arrays too."""
+    """It is right for float32 and for views, and all five arrays are the same afterwards."""
     arguments = [x.T.copy().T for x in _questions(rng, dtype=np.float32)]
-    before = [x.copy() for x in arguments]
-    expect.close(student.additive_scores(*arguments), reference.additive_scores(*before))
-    for name, x, was in zip(("queries", "keys", "W_q", "W_k", "v"), arguments, before, strict=True):
-        expect.close(x, was, f"Your function edited `{name}`. Does `+=` or `*=` change it in place?")
+    expect.close(student.additive_scores(*arguments), reference.additive_scores(*arguments))
+    expect.unchanged(student, "Does `+=` or `*=` change it in place?")
 
 
 @additive_scores.inputs
@@ -737,15 +733,12 @@ def test_a_forbidden_favourite_stays_forbidden(student, rng):
 
 @additive_attention.check(points=1)
 def test_attention_leaves_its_inputs_alone(student, rng):
-    """All arrays are the same afterwards, the mask too; float32 and views are arrays too."""
-    arguments = [x.T.copy().T for x in _memory(rng, dtype=np.float32)]
+    """It is right for float32 and for views, and all arrays are the same afterwards, the mask too."""
     mask = np.ones((T, S), bool)
     mask[1, 2:] = False
-    before = [x.copy() for x in (*arguments, mask)]
-    expect.close(student.additive_attention(*arguments, mask), reference.additive_attention(*before))
-    names = ("queries", "keys", "values", "W_q", "W_k", "v", "mask")
-    for name, x, was in zip(names, (*arguments, mask), before, strict=True):
-        expect.close(x, was, f"Your function edited `{name}`. Does `+=` or `*=`, or a write into it, change it?")
+    arguments = [*(x.T.copy().T for x in _memory(rng, dtype=np.float32)), mask]
+    expect.close(student.additive_attention(*arguments), reference.additive_attention(*arguments))
+    expect.unchanged(student, "Does `+=` or `*=`, or a write into it, change it?")
 
 
 @additive_attention.inputs
@@ -1125,16 +1118,15 @@ def test_gradients_reach_every_parameter(student, rng):
 
 @AdditiveAttention.check(points=1)
 def test_the_module_leaves_its_inputs_alone(student, rng):
-    """Tensors that were passed in are the same afterwards, the mask too; views are tensors too."""
+    """It is right for views, and all tensors are the same afterwards, the mask too."""
     module, ours, inputs = _asked(student, rng)
     inputs = [x.mT.contiguous().mT for x in inputs]
     mask = torch.ones(B, T, S, dtype=torch.bool)
     mask[:, 1, 2:] = False
-    before = [x.clone() for x in (*inputs, mask)]
-    expect.close(module(*inputs, mask), ours(*before))
-    for name, x, was in zip(("queries", "keys", "values", "mask"), (*inputs, mask), before, strict=True):
-        expect.close(x, was, f"Your module edited `{name}`. Does a function with a `_` at its end, or `+=`, do that?")
-    expect.close(module(*inputs, mask=mask), ours(*before), "The second answer differs from the first.")
+    want = ours(*inputs, mask)
+    expect.close(module(*inputs, mask), want)
+    expect.close(module(*inputs, mask=mask), want, "The second answer differs from the first.")
+    expect.unchanged(student, "Does a function with a `_` at its end, or `+=`, do that?")
 
 
 class _InSteps(torch.nn.Module):

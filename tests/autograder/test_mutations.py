@@ -40,7 +40,10 @@ def test_right_answers_pass(exercise: Exercise, answer, seed: int):
 def test_misconceptions_die_at_their_check_and_are_named(exercise: Exercise, misconception: Misconception, seed: int):
     verdict = judge(exercise, Here.ours(exercise, misconception.function), seed)
     fell = {law.check.name: law for law in verdict.laws if law.status != "pass"}
-    assert misconception.caught_by in fell, panel.text(verdict)
+    assert misconception.caught_by in fell, (
+        f"{misconception.name} passes {misconception.caught_by}. (If it edits its input: every argument is put back "
+        f"after the call, and only `expect.unchanged(student)` in a check sees the edit.)\n{panel.text(verdict)}"
+    )
     assert fell[misconception.caught_by].what, "a law that falls says what came and what was expected"
     assert verdict.diagnosis is misconception, (verdict.diagnosis, panel.text(verdict))
     assert misconception.explanation in panel.text(verdict)
