@@ -23,6 +23,7 @@ from autograder import catalogue
 from autograder.exercise import Exercise
 from autograder.judge import judge
 from autograder.student import Here
+from course import colab, imports
 from course.paths import shown
 
 NAME = re.compile(r"(\d\d)_[a-z0-9_]+")
@@ -82,8 +83,20 @@ def solved_notebook(chapter: Chapter) -> NotebookNode:
             cells += [answer_cell(name, cell.source), check_cell(exercises[name])]
         else:
             cells.append(v4.new_code_cell(cell.source.strip("\n"), metadata=plain_metadata(cell.metadata)))
+    first = next((index for index, cell in enumerate(cells) if cell.cell_type == "code"), len(cells))
+    cells.insert(first, colab_cell(chapter))
     give_ids(cells)
     return v4.new_notebook(cells=cells, metadata=KERNEL)
+
+
+def colab_cell(chapter: Chapter) -> NotebookNode:
+    """The first code cell. Folded in JupyterLab and in Colab, not in the book, not run when grading."""
+    cell = v4.new_code_cell(
+        colab.cell(set(imports.modules_of(chapter.path))),
+        metadata=plain_metadata({"tags": ["demo", "hide-input", "remove-cell"]}),
+    )
+    cell.metadata["cellView"] = "form"
+    return cell
 
 
 def heading(exercise: Exercise) -> str:
