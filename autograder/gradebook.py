@@ -4,21 +4,23 @@ The tables are nbgrader's own, so its formgrader, feedback and exporters work on
 manual comments and extra credit are never touched. Nothing is written while a student's code runs.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from pathlib import PurePath
 from typing import Any
 from uuid import uuid4
 
 from nbgrader import api
 from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from autograder import database, history
+from autograder.database import GradebookError
+from autograder.history import Event
 
 STUDENT, SUBMITTED, NOTEBOOK = (t.__table__ for t in (api.Student, api.SubmittedAssignment, api.SubmittedNotebook))
 GRADE, COMMENT = api.Grade.__table__, api.Comment.__table__
-
-
-class GradebookError(Exception):
-    """The gradebook cannot be used as it is. The message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,12 @@ class Released:
     cells: Mapping[str, SourceCell]
     graded: Mapping[str, str]  # grade_id → id of the cell's row
     commented: Mapping[str, str]
+    assignment: str = ""  # its row
+    due: datetime | None = None
+
+    @property
+    def worth(self) -> float:
+        return sum(self.cells[name].points for name in self.graded if name in self.cells)
 
 
 @dataclass
@@ -73,42 +81,96 @@ class Marks:
 
 
 class Gradebook:
-    """One engine for a whole run."""
+    """One engine for a whole run. Waits while somebody else holds the database, and says so through ``tell``."""
 
-    def __init__(self, url: str):
-        self._book = api.Gradebook(url)
+    def __init__(self, url: str, course: str = "", name: str = "", tell: database.Tell = lambda sentence: None):
+        self.url, self.tell, self.patience = database.normal(url), tell, database.PATIENCE
+        self.where = _where(self.url)
+        self._book = self._do(lambda: api.Gradebook(self.url, course or database.ANY_COURSE))
         self.engine = self._book.engine
+        self._do(self._make_tables)
+        if name:
+            self._do(lambda: database.claim(self.engine, name, self.where))
 
     def close(self) -> None:
         self._book.close()
 
+    def _do(self, act: Any) -> Any:
+        return database.patiently(act, self.where, self.tell, self.patience)
+
+    def _make_tables(self) -> None:
+        """Ours, after nbgrader has made its own: it takes a database with any table in it for one that it has made."""
+        for tables in (history.OURS, database.MINE):
+            tables.create_all(self.engine)
+
+    def assignments(self) -> list[str]:
+        """Those that nbgrader has generated, by name."""
+
+        def act() -> list[str]:
+            try:
+                return sorted(found.name for found in self._book.assignments if found.notebooks)
+            finally:
+                self._book.db.rollback()
+
+        return list(self._do(act))
+
     def released(self, assignment: str) -> dict[str, Released]:
         """The notebooks of an assignment. ``GradebookError`` where nbgrader has not generated it."""
-        try:
-            found = self._book.find_assignment(assignment)
-        except api.MissingEntry:
-            raise GradebookError(
-                f"The gradebook has no assignment {assignment}; run nbgrader generate_assignment {assignment} first."
-            ) from None
-        self.assignment_row, self.due = found.id, found.duedate
-        released = {notebook.name: _released(notebook) for notebook in found.notebooks}
-        self._book.db.rollback()
-        return released
+
+        def act() -> dict[str, Released]:
+            try:
+                found = self._book.find_assignment(assignment)
+                return {n.name: replace(_released(n), assignment=found.id, due=found.duedate) for n in found.notebooks}
+            except api.MissingEntry:
+                raise GradebookError(
+                    f"The gradebook has no assignment {assignment}; run nbgrader generate_assignment {assignment} "
+                    "first."
+                ) from None
+            finally:
+                self._book.db.rollback()
+
+        return dict(self._do(act))
+
+    def history(self, assignments: Sequence[str] = (), students: Sequence[str] = ()) -> list[Event]:
+        """Every judgement that was recorded, the oldest first."""
+
+        def act() -> list[Event]:
+            with self.engine.connect() as db:
+                return history.read(db, assignments, students)
+
+        return list(self._do(act))
+
+    def remember(self, event: Event) -> None:
+        """Record a judgement that gave no scores."""
+
+        def act() -> None:
+            with self.engine.begin() as db:
+                history.write(db, event)
+
+        self._do(act)
 
     def record(
-        self,
-        student: str,
-        timestamp: datetime | None,
-        released: Iterable[Released],
-        marks: Mapping[str, Marks],
-        late: Any,
+        self, released: Iterable[Released], marks: Mapping[str, Marks], late: Any, event: Event, seen: int = 0
     ) -> dict[str, float]:
-        """Write one submission; a notebook without marks was not handed in. Gives the score of each notebook.
+        """Write one submission, scores and history in one transaction. Gives the score of each notebook.
 
-        ``late(student, score, seconds)`` is the penalty, or None; it is asked where the submission is late.
+        A notebook without marks was not handed in. ``late(student, score, seconds)`` is the penalty, or None; it is
+        asked where the submission is late. Where another run has recorded the same since row ``seen`` of the history,
+        its row stays the only one.
         """
+        notebooks = list(released)
+        return dict(self._do(lambda: self._record(notebooks, marks, late, event, seen)))
+
+    def _record(
+        self, released: Sequence[Released], marks: Mapping[str, Marks], late: Any, event: Event, seen: int
+    ) -> dict[str, float]:
         with self.engine.begin() as db:
-            submission, seconds = self._submission(db, student, timestamp)
+            _take_turns(db, event.student)
+            submission, seconds = _submission(db, released[0], event.student, history.stored(event.handed_in))
+            before = _scores_before(db, submission, released)
+            last = next(iter(history.read(db, [event.assignment], [event.student])[-1:]), None)
+            if before is not None and last and last.number > seen and (last.digest, last.error) == (event.digest, ""):
+                return before
             rows = {
                 n: i
                 for i, n in db.execute(
@@ -122,32 +184,71 @@ class Gradebook:
                 score = _write_scores(db, row, notebook, came)
                 if came:
                     _write_comments(db, row, notebook, came)
-                penalty = late(student, score, seconds) if came and seconds > 0 else None
+                penalty = late(event.student, score, seconds) if came and seconds > 0 else None
                 if penalty is not None:
                     penalty = min(max(penalty, 0.0), score)
                 if came:
                     db.execute(update(NOTEBOOK).where(NOTEBOOK.c.id == row).values(late_submission_penalty=penalty))
                 scores[notebook.name] = score - (penalty or 0.0)
+            points = None if before is None else sum(before.values())
+            history.write(db, replace(event, before=points, after=sum(scores.values())))
             return scores
 
-    def _submission(self, db: Connection, student: str, timestamp: datetime | None) -> tuple[str, float]:
-        """The row of this submission, made where there is none, and how many seconds it is late."""
-        if db.execute(select(STUDENT.c.id).where(STUDENT.c.id == student)).first() is None:
-            db.execute(insert(STUDENT).values(id=student))
-        where = (SUBMITTED.c.assignment_id == self.assignment_row) & (SUBMITTED.c.student_id == student)
-        found = db.execute(select(SUBMITTED.c.id, SUBMITTED.c.extension, SUBMITTED.c.timestamp).where(where)).first()
-        if found is None:
-            row, extension = uuid4().hex, None
-            values = {"id": row, "assignment_id": self.assignment_row, "student_id": student, "timestamp": timestamp}
-            db.execute(insert(SUBMITTED).values(**values))
-        else:
-            row, extension, before = found
-            if timestamp is not None:
-                db.execute(update(SUBMITTED).where(SUBMITTED.c.id == row).values(timestamp=timestamp))
-            timestamp = timestamp or before
-        if timestamp is None or self.due is None:
-            return row, 0.0
-        return row, (timestamp - self.due - (extension or timedelta())).total_seconds()
+
+def _where(url: str) -> str:
+    """What to call it in a sentence: a file by its name, a server by its address without the password."""
+    name = PurePath(url.removeprefix("sqlite:///")).name
+    return f"The database {database.shown(url)}" if database.is_server(url) else f"The gradebook {name}"
+
+
+def _take_turns(db: Connection, student: str) -> None:
+    """The student's row, made where there is none, and held: two runs write one student one after the other.
+
+    A write comes first, so that SQLite waits for its turn here and never in the middle.
+    """
+    db.execute(_insert(db, STUDENT).values(id=student).on_conflict_do_nothing())
+    db.execute(select(STUDENT.c.id).where(STUDENT.c.id == student).with_for_update())
+
+
+def _insert(db: Connection, table: Any) -> Any:
+    if db.dialect.name == "sqlite":
+        db.exec_driver_sql(f"PRAGMA busy_timeout = {1000 * database.PAUSE:.0f}")
+        return sqlite.insert(table)
+    return postgresql.insert(table)
+
+
+def _submission(db: Connection, released: Released, student: str, timestamp: datetime | None) -> tuple[str, float]:
+    """The row of this submission, made where there is none, and how many seconds it is late."""
+    where = (SUBMITTED.c.assignment_id == released.assignment) & (SUBMITTED.c.student_id == student)
+    found = db.execute(select(SUBMITTED.c.id, SUBMITTED.c.extension, SUBMITTED.c.timestamp).where(where)).first()
+    if found is None:
+        row, extension = uuid4().hex, None
+        values = {"id": row, "assignment_id": released.assignment, "student_id": student, "timestamp": timestamp}
+        db.execute(insert(SUBMITTED).values(**values))
+    else:
+        row, extension, before = found
+        if timestamp is not None:
+            db.execute(update(SUBMITTED).where(SUBMITTED.c.id == row).values(timestamp=timestamp))
+        timestamp = timestamp or before
+    if timestamp is None or released.due is None:
+        return row, 0.0
+    return row, (timestamp - released.due - (extension or timedelta())).total_seconds()
+
+
+def _scores_before(db: Connection, submission: str, released: Sequence[Released]) -> dict[str, float] | None:
+    """What each notebook is worth as the gradebook stands; None where nothing has been scored."""
+    columns = (NOTEBOOK.c.notebook_id, NOTEBOOK.c.late_submission_penalty, GRADE.c.auto_score, GRADE.c.manual_score)
+    query = select(*columns, GRADE.c.extra_credit).join(GRADE, GRADE.c.notebook_id == NOTEBOOK.c.id)
+    names = {notebook.row: notebook.name for notebook in released}
+    points: dict[str, float] = dict.fromkeys(names.values(), 0.0)
+    scored = False
+    penalties = {}
+    for row, penalty, auto, manual, extra in db.execute(query.where(NOTEBOOK.c.assignment_id == submission)):
+        if row in names:
+            scored |= auto is not None or manual is not None
+            points[names[row]] += (manual if manual is not None else auto or 0.0) + (extra or 0.0)
+            penalties[names[row]] = penalty or 0.0
+    return {name: score - penalties.get(name, 0.0) for name, score in points.items()} if scored else None
 
 
 def _new_notebook(db: Connection, submission: str, notebook: Released) -> str:

@@ -20,6 +20,7 @@ from nbgrader.utils import is_grade, is_solution
 from traitlets import Integer
 
 from autograder import autograded, catalogue
+from autograder.database import ANY_COURSE, is_server, normal
 from autograder.gradebook import Gradebook
 from autograder.grading import grade
 from autograder.judge import VISIBLE_SEED
@@ -103,10 +104,11 @@ def _points(points: float) -> NotebookNode:
     return v4.new_output("execute_result", data={"text/plain": str(float(points))}, execution_count=None)
 
 
-def configure(config: Any, seed: int | None = None) -> None:
+def configure(config: Any, seed: int | None = None, database: str | None = None) -> None:
     """Set up nbgrader for this course: its folders, the judge in the place of Execute, and submissions that are broken.
 
-    The seed comes from the argument, else from the environment variable ATTNLAB_SEED.
+    The seed comes from the argument, else from the environment variable ATTNLAB_SEED; the gradebook's database, where
+    it is another than ``gradebook.db`` in the course's folder, from the argument or ATTNLAB_DB.
     """
     from nbconvert.preprocessors import ClearMetadataPreprocessor
     from nbgrader import preprocessors as stock
@@ -136,3 +138,7 @@ def configure(config: Any, seed: int | None = None) -> None:
     secret = seed if seed is not None else os.environ.get("ATTNLAB_SEED")
     if secret is not None:
         config.Judge.seed = int(secret)
+    if url := database or os.environ.get("ATTNLAB_DB"):
+        config.CourseDirectory.db_url = normal(url)
+        if is_server(url) and not config.CourseDirectory.get("course_id"):
+            config.CourseDirectory.course_id = ANY_COURSE  # a server wants every assignment's course to exist

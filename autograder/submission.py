@@ -12,6 +12,7 @@ from autograder.exercise import Exercise
 
 BYTE_ORDER_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # some editors on Windows write them
 MAX_BYTES = 100 << 20
+MAX_STUDENT = 128  # letters of an id, in nbgrader's tables
 DEFINES = r"(?m)^[ \t]*(?:def|class)[ \t]+{0}\b|^[ \t]*{0}[ \t]*(?::[^=\n]+)?="
 
 
@@ -63,11 +64,16 @@ class Submission:
 
 
 def check_student(student: str) -> None:
-    """``SubmissionError`` where a student's id is markup: nbgrader writes ids into formgrader's pages as they are."""
+    """``SubmissionError`` for an id that is too long, or markup: nbgrader writes ids into its pages as they are."""
     odd = sorted({letter for letter in student if letter in '<>"\\' or not letter.isprintable()})
     if odd:
         raise SubmissionError(
             f"{student!a} is no student id, for it holds {odd[0]!a}; rename the folder of the submission."
+        )
+    if len(student) > MAX_STUDENT:
+        raise SubmissionError(
+            f"{student[:20]}… is no student id, for it has {len(student)} letters, of which the gradebook keeps "
+            f"{MAX_STUDENT}; rename the folder of the submission."
         )
 
 

@@ -110,7 +110,7 @@ ELSEWHERE = {
     "python lab.py book --open": "tests/browser/test_book.py",
     "nbgrader generate_assignment 00_start --force": "tests/course/test_nbgrader.py",
     "ATTNLAB_SEED=20261121 nbgrader autograde 00_start": "tests/course/test_nbgrader.py",
-    "attnlab autograde 00_start --seed 20261121 --require-isolation": "tests/autograder/test_classroom.py",
+    "attnlab grade --assignment 00_start --seed 20261121 --require-isolation": "tests/autograder/test_grade_command.py",
     "nbgrader generate_feedback 00_start": "tests/course/test_nbgrader.py",
     "nbgrader export": "tests/course/test_nbgrader.py",
 }

@@ -1,4 +1,4 @@
-"""``attnlab grade``: points for notebooks. ``attnlab autograde``: an assignment into the gradebook."""
+"""``attnlab grade``: points for notebooks that are named; without names, a whole class into the gradebook."""
 
 import json
 import os
@@ -12,39 +12,77 @@ from rich.table import Table
 from course.commands.doctor import refuse_without_isolation
 from course.console import Progress, app, complain, say, stop
 
+CONFIGURATION = "nbgrader_config.py"
+
 
 @app.command()
 def grade(
-    notebooks: Annotated[list[Path], typer.Argument(help="Submitted notebooks, folders or archives of them.")],
+    submissions: Annotated[
+        list[Path] | None, typer.Argument(help="Notebooks, folders or archives of them. None: the course's submitted/.")
+    ] = None,
+    course: Annotated[Path, typer.Option(help="The course to grade.", metavar="FOLDER")] = Path("."),
+    assignment: Annotated[
+        list[str] | None, typer.Option("--assignment", "-a", help="Only this one, such as 01_softmax; may be repeated.")
+    ] = None,
+    student: Annotated[
+        list[str] | None, typer.Option("--student", "-s", help="Only this student; may be repeated.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Grade what has been graded, too.")] = False,
     seed: Annotated[
         int | None, typer.Option(envvar="ATTNLAB_SEED", help="Draw the inputs from this seed; keep it to yourself.")
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Submissions at a time.")] = os.cpu_count() or 1,
+    db: Annotated[
+        str | None, typer.Option(envvar="ATTNLAB_DB", help="The gradebook's database, where it is not gradebook.db.")
     ] = None,
     require_isolation: Annotated[
         bool, typer.Option("--require-isolation", help="Refuse where a submission could get out; see attnlab doctor.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Grade submitted notebooks. Each one's code runs in a process of its own; a broken one stops nobody else's.
+    """Grade submissions. Each one's code runs in a process of its own; a broken one stops nobody else's.
 
-    Status 1 where a file could not be graded.
+    With names, points are printed. Without, everything in `submitted/` that is new goes into the course's gradebook;
+    a run that was stopped, by Ctrl-C or by a power cut, goes on where it stopped when the command is given again.
+
+    Status 0: all graded. 1: some could not be. 2: the run could not go on, and a sentence says why. 130: Ctrl-C.
 
     Examples:
 
-    - `attnlab grade submitted/ --seed 20261121`
     - `attnlab grade canvas_download.zip --seed 20261121`
     - `attnlab grade anna.ipynb ben.ipynb --json`
+    - `attnlab grade`
+    - `attnlab grade --assignment 01_softmax --student anna --force`
+    - `attnlab grade --db postgresql://ada@db.example.org/attention`
     """
+    for_class = {"--assignment": assignment, "--student": student, "--force": force}
+    if submissions and (given := [name for name, value in for_class.items() if value]):
+        stop(f"{given[0]} is for a whole course; with {submissions[0]} named, leave it out, or name no file")
+    if not submissions and not (course / CONFIGURATION).is_file():
+        stop(
+            f"{course.resolve()} is no course, for there is no {CONFIGURATION} in it; go to the course's folder, "
+            "give it with --course, or name the notebooks to grade"
+        )
+    if require_isolation:
+        refuse_without_isolation()
+    if submissions:
+        _grade_files(submissions, seed, as_json)
+    from course.grading import grade_class
+
+    raise typer.Exit(grade_class(course.resolve(), assignment or (), student or (), force, seed, jobs, db, as_json))
+
+
+def _grade_files(submissions: list[Path], seed: int | None, as_json: bool) -> None:
+    """Points without a gradebook."""
     from autograder import panel, submission
     from autograder.grading import grade as grade_one
     from autograder.judge import VISIBLE_SEED
 
-    if require_isolation:
-        refuse_without_isolation()
     if seed is None:
         complain.print("No --seed was given: the inputs are the ones that every student can see.", style="yellow")
     rows: list[dict] = []
     with tempfile.TemporaryDirectory(prefix="attnlab-") as folder:
-        files, rows = _handed_in(notebooks, Path(folder))
+        files, rows = _handed_in(submissions, Path(folder))
         with Progress(len(files)) as report:
             for name, path in files.items():
                 report(name, "grading")
@@ -58,12 +96,11 @@ def grade(
                 except submission.SubmissionError as error:
                     rows.append({"file": name, "error": str(error).replace(str(path), name)})
                 report(name, "graded")
-    broken = sum("error" in row for row in rows)
     if as_json:
         print(json.dumps(rows, ensure_ascii=False, indent=2))
     else:
         say.print(_table(rows))
-    raise typer.Exit(1 if broken else 0)
+    raise typer.Exit(1 if any("error" in row for row in rows) else 0)
 
 
 def _handed_in(given: list[Path], folder: Path) -> tuple[dict[str, Path], list[dict]]:
@@ -109,54 +146,3 @@ def _table(rows: list[dict]) -> Table:
         total = sum(e["points"] for e in row["exercises"])
         table.add_row(row["file"], *[earned.get(name, "–") for name in names], f"{total:g}")
     return table
-
-
-@app.command()
-def autograde(
-    assignment: Annotated[str, typer.Argument(help="The assignment, such as 01_softmax.")],
-    course: Annotated[Path, typer.Option(help="The nbgrader course.", metavar="FOLDER")] = Path("."),
-    student: Annotated[list[str] | None, typer.Option(help="Only this student; may be given again.")] = None,
-    seed: Annotated[
-        int | None, typer.Option(envvar="ATTNLAB_SEED", help="Draw the inputs from this seed; keep it to yourself.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Grade what has been graded, too.")] = False,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Submissions at a time.")] = os.cpu_count() or 1,
-    require_isolation: Annotated[
-        bool, typer.Option("--require-isolation", help="Refuse where a submission could get out; see attnlab doctor.")
-    ] = False,
-) -> None:
-    """Grade an assignment into nbgrader's gradebook: `nbgrader autograde`, a hundred times faster.
-
-    A run that was stopped goes on where it stopped. Status 1 where a submission could not be graded.
-
-    Examples:
-
-    - `attnlab autograde 01_softmax`
-    - `attnlab autograde 01_softmax --student anna --force`
-    """
-    from autograder.autograded import shown_name
-    from autograder.classroom import Classroom
-    from autograder.gradebook import GradebookError
-
-    if require_isolation:
-        refuse_without_isolation()
-    broken: list[str] = []
-    count = 0
-    try:
-        with Classroom(course.resolve(), seed) as classroom:
-            waiting = classroom.handed_in(assignment, student or ())
-            with Progress(len(waiting)) as report:
-                for result in classroom.grade(assignment, student or (), force, jobs):
-                    count += 1
-                    broken += [result.error] if result.error else []
-                    report(shown_name(result.student), "graded")
-    except GradebookError as error:
-        stop(str(error))
-    for sentence in broken:
-        complain.print(shown_name(sentence), markup=False, soft_wrap=True, style="red")
-    say.print(
-        f"{count - len(broken)} of {len(waiting)} submissions graded; the others were graded before."
-        if not broken
-        else f"{count - len(broken)} graded, {len(broken)} could not be."
-    )
-    raise typer.Exit(1 if broken else 0)

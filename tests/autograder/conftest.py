@@ -1,8 +1,12 @@
-"""One zygote for all tests of a run."""
+"""One zygote for all tests of a run, and a course to grade in."""
 
+import json
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from classes import CONFIG, NAME, lab, nbgrader
 
 from autograder import host
 
@@ -13,3 +17,20 @@ LINUX = sys.platform == "linux"
 def where() -> host.Host:
     """The host of this run, with the strongest isolation that this system has."""
     return host.shared()
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory) -> Path:
+    """A course in which nbgrader has generated the assignment."""
+    course = tmp_path_factory.mktemp("course")
+    (course / "nbgrader_config.py").write_text(CONFIG)
+    (course / "solutions" / NAME).mkdir(parents=True)
+    (course / "solutions" / NAME / f"{NAME}.ipynb").write_text(json.dumps(lab({})))
+    nbgrader(course, "generate_assignment", NAME)
+    return course
+
+
+@pytest.fixture
+def course(template, tmp_path) -> Path:
+    subprocess.run(["cp", "-r", f"{template}/.", str(tmp_path)], check=True)
+    return tmp_path

@@ -8,13 +8,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from classes import NAME, code, graded, hand_in, lab, markdown, nbgrader
 from nbconvert.exporters import HTMLExporter
 from nbgrader.api import Gradebook
 from nbgrader.server_extensions.formgrader import handlers
-from test_classroom import NAME, SOFTMAX, code, graded, hand_in, lab, markdown, nbgrader, template
+from submissions import SOFTMAX
 from traitlets.config import Config
-
-__all__ = ["template"]  # a fixture
 
 EVIL = (
     "<script>alert('evil')</script>",
