@@ -1,10 +1,23 @@
 """The ``attnlab`` command: importing a module of ``course.commands`` adds its word."""
 
 from course import paths
-from course.commands import book, build, check, doctor, grade, history, open
+from course.commands import book, build, check, collect, course, doctor, grade, history, open, release
 from course.console import app
 
-__all__ = ["app", "book", "build", "check", "doctor", "grade", "history", "main", "open"]
+__all__ = [
+    "app",
+    "book",
+    "build",
+    "check",
+    "collect",
+    "course",
+    "doctor",
+    "grade",
+    "history",
+    "main",
+    "open",
+    "release",
+]
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ def stop(sentence: str) -> NoReturn:
 class Progress:
     """One live line: how many are done, and what happens now. On a pipe, a line for each that is done."""
 
-    LAST = ("built", "up to date", "compared", "graded")
+    LAST = ("built", "up to date", "compared", "graded", "released", "collected")
 
     def __init__(self, total: int):
         self.total, self.done = total, 0

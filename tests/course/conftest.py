@@ -1,6 +1,7 @@
 """A course of its own in a temporary folder: chapters, exercises, solutions, notebooks."""
 
 import importlib
+import shutil
 import sys
 import textwrap
 from pathlib import Path
@@ -8,8 +9,9 @@ from pathlib import Path
 import pytest
 from sources import CHAPTER, EXERCISE
 
-from autograder import catalogue, exercises
-from course import paths
+from autograder import catalogue, exercises, releasing
+from autograder.coursework import Coursework
+from course import newcourse, paths
 
 
 class Workshop:
@@ -65,3 +67,19 @@ def small_course(workshop):
     workshop.exercise()
     workshop.chapter()
     return workshop
+
+
+@pytest.fixture(scope="session")
+def released_once(tmp_path_factory) -> Path:
+    """A course of the first two chapters, as `attnlab course new` and `attnlab release` make it."""
+    paths.put_own_tools_first()
+    folder = newcourse.make(tmp_path_factory.mktemp("class") / "kurs für alle", "0-1").folder
+    with Coursework(folder) as course:
+        assert [r.error for r in releasing.release(course, course.sources())] == ["", ""]
+    return folder
+
+
+@pytest.fixture
+def classroom(released_once, tmp_path) -> Path:
+    """The same, to be changed."""
+    return Path(shutil.copytree(released_once, tmp_path / "kurs"))
