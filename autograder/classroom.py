@@ -52,7 +52,7 @@ class Classroom:
         database: str | None = None,
         tell: Tell = lambda sentence: None,
     ):
-        config = _configuration(root, database)
+        self.config = config = _configuration(root, database)
         self.root = root
         self.seed = seed if seed is not None else int(config.Judge.get("seed", VISIBLE_SEED))
         self.course = CourseDirectory(config=config, root=str(root))
@@ -275,6 +275,10 @@ def _configuration(root: Path, url: str | None) -> Any:
 
         config = Config()
         configure(config)
+    except Exception as error:  # it is the instructor's own Python, and may raise what it likes
+        raise GradebookError(
+            f"{root / 'nbgrader_config.py'} cannot be run ({type(error).__name__}: {error}); mend that line of it."
+        ) from None
     if url:
         config.CourseDirectory.db_url = url
     if found := config.CourseDirectory.get("db_url"):

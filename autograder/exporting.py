@@ -18,7 +18,7 @@ from sqlalchemy import select
 
 from autograder import roster
 from autograder.coursework import Coursework
-from autograder.gradebook import GradebookError
+from autograder.database import GradebookError
 from autograder.roster import Student
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -178,7 +178,7 @@ def moodle(found: Sequence[Row], titles: Mapping[str, str], zeros: bool = False)
     return _written(lines)
 
 
-def parquet(found: Iterable[Row], path: Path, by_exercise: bool = False) -> None:
+def parquet(found: Iterable[Row], by_exercise: bool = False) -> bytes:
     import pyarrow
     from pyarrow import parquet as writer
 
@@ -186,10 +186,10 @@ def parquet(found: Iterable[Row], path: Path, by_exercise: bool = False) -> None
     kinds = {"duedate": pyarrow.timestamp("us", "UTC"), "timestamp": pyarrow.timestamp("us", "UTC")}
     kinds |= {"needs_manual_grade": pyarrow.bool_()}
     columns = BY_EXERCISE if by_exercise else BY_ASSIGNMENT
-    schema = pyarrow.schema(
-        [(c, kinds.get(c, score if c.endswith(("score", "penalty")) else text)) for c in columns]
-    )
-    writer.write_table(pyarrow.Table.from_pylist(list(plain(found, by_exercise)), schema=schema), path)
+    schema = pyarrow.schema([(c, kinds.get(c, score if c.endswith(("score", "penalty")) else text)) for c in columns])
+    out = io.BytesIO()
+    writer.write_table(pyarrow.Table.from_pylist(list(plain(found, by_exercise)), schema=schema), out)
+    return out.getvalue()
 
 
 def _names(found: Sequence[Row]) -> tuple[list[str], dict[Student, dict[str, Row]]]:

@@ -92,6 +92,11 @@ class Gradebook:
         if name:
             self._do(lambda: database.claim(self.engine, name, self.where))
 
+    @property
+    def stock(self) -> api.Gradebook:
+        """nbgrader's own, for what it does itself: students, due dates."""
+        return self._book
+
     def close(self) -> None:
         self._book.close()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from nbgrader.apps import NbGraderAPI
 
 from autograder.coursework import Coursework
-from autograder.gradebook import GradebookError
+from autograder.database import GradebookError
 
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same notebooks give the same file
 

@@ -1,7 +1,7 @@
 """The ``attnlab`` command: importing a module of ``course.commands`` adds its word."""
 
 from course import paths
-from course.commands import book, build, check, collect, course, doctor, grade, history, open, release
+from course.commands import book, build, check, collect, course, doctor, export, grade, history, open, release
 from course.console import app
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "collect",
     "course",
     "doctor",
+    "export",
     "grade",
     "history",
     "main",

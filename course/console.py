@@ -25,6 +25,11 @@ def stop(sentence: str) -> NoReturn:
     raise typer.Exit(2)
 
 
+def note(sentence: str) -> None:
+    """Something to know, while it goes on."""
+    complain.print(sentence, markup=False, soft_wrap=True, style="yellow")
+
+
 class Progress:
     """One live line: how many are done, and what happens now. On a pipe, a line for each that is done."""
 

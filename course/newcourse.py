@@ -95,7 +95,9 @@ def make(folder: Path, chapters: str = "", name: str = "") -> Made:
         os.replace(new, folder)
     except OSError as error:
         shutil.rmtree(new, ignore_errors=True)
-        raise CourseError(f"{folder}: cannot be made ({error.strerror}); choose a folder that you may write in") from None
+        raise CourseError(
+            f"{folder}: cannot be made ({error.strerror}); choose a folder that you may write in"
+        ) from None
     return Made(folder, chosen)
 
 

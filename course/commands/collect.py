@@ -8,19 +8,24 @@ from typing import Annotated
 
 import typer
 
-from course.console import Progress, app, complain, say, stop
+from course.console import Progress, app, complain, note, say, stop
 
 
 @app.command()
 def collect(
     what: Annotated[
         list[Path] | None,
-        typer.Argument(help="Zips of Canvas, Moodle or Gradescope, folders, notebooks; the exchange where none is given."),
+        typer.Argument(
+            help="Zips of Canvas, Moodle or Gradescope, folders, notebooks; the exchange where none is given."
+        ),
     ] = None,
     course: Annotated[Path, typer.Option(help="The course.", metavar="FOLDER")] = Path("."),
     create: Annotated[bool, typer.Option("--create", help="Add those who are not in students.csv.")] = False,
     worksheet: Annotated[
         list[Path] | None, typer.Option(help="Moodle's grading worksheet, where names are hidden or not unique.")
+    ] = None,
+    db: Annotated[
+        str | None, typer.Option(envvar="ATTNLAB_DB", help="The gradebook's database, where it is not gradebook.db.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -38,11 +43,11 @@ def collect(
     from autograder import archives, handins, releasing, roster
     from autograder.collecting import Collection, Collector, straighten
     from autograder.coursework import Coursework
-    from autograder.gradebook import GradebookError
+    from autograder.database import GradebookError
     from autograder.submission import SubmissionError
 
     try:
-        with Coursework(course) as opened, tempfile.TemporaryDirectory(prefix="attnlab-") as place:
+        with Coursework(course, db, note) as opened, tempfile.TemporaryDirectory(prefix="attnlab-") as place:
             students = roster.read(opened.students_file)
             roster.enter(opened.book, students.students)
             names = opened.assignments()

@@ -22,7 +22,9 @@ def course() -> None:
 def new(
     folder: Annotated[Path, typer.Argument(help="A folder that is not there yet.")],
     chapters: Annotated[str, typer.Option(help="Which, such as 1-5 or 1,3,7; all where left out.")] = "",
-    name: Annotated[str, typer.Option(help="What the exchange calls the course; the folder's name where left out.")] = "",
+    name: Annotated[
+        str, typer.Option(help="What the exchange calls the course; the folder's name where left out.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Make a course: settings, a seed of its own, an empty list of students, the chapters. Overwrites nothing.
@@ -56,5 +58,7 @@ def next_steps(folder: Path) -> list[str]:
     ]
     width = max(len(what) for what, _ in steps)
     lines = [f"Next, in that folder (cd {folder}):", *[f"  {what.ljust(width)}  {why}" for what, why in steps]]
-    secret = "Only you can read the folder; seed.txt in it is secret." if sys.platform != "win32" else "seed.txt is secret."
+    secret = (
+        "Only you can read the folder; seed.txt in it is secret." if sys.platform != "win32" else "seed.txt is secret."
+    )
     return [*lines, f"{secret} Late penalties and other settings are in nbgrader_config.py."]

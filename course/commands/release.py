@@ -6,17 +6,22 @@ from typing import Annotated
 
 import typer
 
-from course.console import Progress, app, complain, say, stop
+from course.console import Progress, app, complain, note, say, stop
 
 
 @app.command()
 def release(
-    assignments: Annotated[list[str] | None, typer.Argument(help="Such as 01_softmax; all where none is given.")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Argument(help="Such as 01_softmax; all where none is given.")
+    ] = None,
     course: Annotated[Path, typer.Option(help="The course.", metavar="FOLDER")] = Path("."),
     due: Annotated[str, typer.Option(help="When they are due: 2026-12-01 18:00, by the clock of this machine.")] = "",
     exchange: Annotated[bool, typer.Option("--exchange", help="Put them into nbgrader's exchange, too.")] = False,
     archive: Annotated[
         Path | None, typer.Option("--zip", help="Write them as a zip for a learning platform.", metavar="FILE")
+    ] = None,
+    db: Annotated[
+        str | None, typer.Option(envvar="ATTNLAB_DB", help="The gradebook's database, where it is not gradebook.db.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -32,11 +37,11 @@ def release(
     """
     from autograder import releasing, roster
     from autograder.coursework import Coursework
-    from autograder.gradebook import GradebookError
+    from autograder.database import GradebookError
 
     try:
         moment = releasing.parse_due(due) if due else None
-        with Coursework(course) as opened:
+        with Coursework(course, db, note) as opened:
             chosen = _chosen(opened.sources(), assignments or [])
             students = roster.read(opened.students_file)
             entered = roster.enter(opened.book, students.students)

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from course import paths
 from course.command import app
 
-RIGHT, WRONG = "(a + b) / 2", "a + b / 2"
+RIGHT = "(a + b) / 2"
+WRONG = "(a + b) // 2 if isinstance(a, int) else (a + b) / 2"  # loses the fraction: 2 points of 3
 SOFTMAX = "e = np.exp(x - x.max(axis=axis, keepdims=True))\n    return e / e.sum(axis=axis, keepdims=True)"
 
 

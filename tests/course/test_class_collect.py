@@ -138,9 +138,7 @@ def test_gradescope_with_groups_and_times(course, tmp_path):
     )
     status, came = both(course, file)
     assert status == 1
-    assert came["not_placed"] == [
-        f"{root}/submission_13/nb.ipynb: Gradescope does not say who handed it in."
-    ]
+    assert came["not_placed"] == [f"{root}/submission_13/nb.ipynb: Gradescope does not say who handed it in."]
     assert {name: data for name, data in handed(course).items() if name.endswith(".ipynb")} == {
         place("anna"): start(), place("ben"): start(), place("çelik"): start(WRONG),
     }  # fmt: skip
@@ -214,7 +212,9 @@ def test_a_second_run_changes_nothing(course, tmp_path):
     before = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in (course / "submitted").rglob("*") if p.is_file()}
     status, came = both(course, file)
     assert (status, {p["became"] for p in came["placed"]}) == (0, {"unchanged"})
-    assert before == {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in (course / "submitted").rglob("*") if p.is_file()}
+    assert before == {
+        p: (p.stat().st_mtime_ns, p.read_bytes()) for p in (course / "submitted").rglob("*") if p.is_file()
+    }
 
 
 def test_only_a_later_one_replaces(course, tmp_path):
@@ -234,7 +234,9 @@ def test_only_a_later_one_replaces(course, tmp_path):
     assert not graded.exists(), "and is graded again when a later one came"
 
 
-@pytest.mark.parametrize(("second", "became"), [("2026-11-20 12:00:01 UTC", "replaced"), ("2026-11-20 11:00 UTC", "older")])
+@pytest.mark.parametrize(
+    ("second", "became"), [("2026-11-20 12:00:01 UTC", "replaced"), ("2026-11-20 11:00 UTC", "older")]
+)
 def test_times_decide_where_there_are_some(course, tmp_path, second, became):
     for index, (answer, when) in enumerate([(WRONG, "2026-11-20 12:00 UTC"), (RIGHT, second)]):
         folder = tmp_path / str(index) / "ben" / "00_start"
@@ -260,7 +262,9 @@ def test_where_nothing_tells_which_is_later_nothing_is_overwritten(course, tmp_p
     path.write_bytes(start(WRONG))
     status, came = both(course, zipped(tmp_path / "a.zip", {"x_1001_501_a.ipynb": start()}))
     assert status == 1
-    assert "differs from submitted/anna/00_start/00_start.ipynb, and nothing says which is later" in came["not_placed"][0]
+    assert (
+        "differs from submitted/anna/00_start/00_start.ipynb, and nothing says which is later" in came["not_placed"][0]
+    )
     assert path.read_bytes() == start(WRONG)
 
 
@@ -294,7 +298,11 @@ def test_a_name_that_two_have_is_not_guessed(course, tmp_path):
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
-        ("anna/x.ipynb", b'{"cells": [], "nbformat": 4}', "has no exercise of this course in it; is it the right file?"),
+        (
+            "anna/x.ipynb",
+            b'{"cells": [], "nbformat": 4}',
+            "has no exercise of this course in it; is it the right file?",
+        ),
         ("anna/x.ipynb", b"no json", "not a notebook, for it is not JSON"),
         ("01_softmax.ipynb", softmax(), "its name does not say whose it is; put the student's id into it"),
         ("../../anna/x.ipynb", start(), "its name points out of the archive"),
@@ -316,10 +324,14 @@ def test_a_broken_notebook_with_the_right_name_is_placed_for_grading_says_so(cou
 
 
 def test_a_chapter_that_was_not_released_is_told(course, tmp_path):
-    notebook = json.dumps({"cells": [{"cell_type": "code", "source": f"def {catalogue.of_chapter(2)[0].name}(): ..."}], "nbformat": 4})
+    notebook = json.dumps(
+        {"cells": [{"cell_type": "code", "source": f"def {catalogue.of_chapter(2)[0].name}(): ..."}], "nbformat": 4}
+    )
     status, came = both(course, zipped(tmp_path / "a.zip", {"anna.ipynb": notebook}))
     assert status == 1
-    assert "has exercises of chapter 2, which the gradebook does not know; run: attnlab release" in came["not_placed"][0]
+    assert (
+        "has exercises of chapter 2, which the gradebook does not know; run: attnlab release" in came["not_placed"][0]
+    )
 
 
 def test_an_id_that_is_markup_is_not_created(course, tmp_path):
@@ -371,7 +383,8 @@ def test_an_archive_that_is_none_is_told(course, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("none.zip", "there is no such file or folder"), ("a.pdf", "is no notebook, no folder and no archive")]
+    ("name", "said"),
+    [("none.zip", "there is no such file or folder"), ("a.pdf", "is no notebook, no folder and no archive")],
 )
 def test_what_is_nothing_to_collect_is_told(course, tmp_path, name, said):
     (tmp_path / "a.pdf").touch()
@@ -406,9 +419,9 @@ def test_the_exchange(course, tmp_path):
     shared.mkdir()
     shared.chmod(0o777)
     with (course / "nbgrader_config.py").open("a") as file:
-        file.write(f"\nc.Exchange.root = {str(shared)!r}\nc.CourseDirectory.course_id = 'kurs'\n")
+        file.write(f"\nc.Exchange.root = {str(shared)!r}\n")
     assert attnlab("release", "--exchange", course=course).exit_code == 0
-    inbound = shared / "kurs" / "inbound"
+    inbound = shared / "kurs-für-alle" / "inbound"
 
     def hand_in(name: str, answer: str, when: str) -> None:
         folder = inbound / f"anna+00_start+{when} UTC+abc"

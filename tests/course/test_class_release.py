@@ -12,7 +12,7 @@ from handed import CLASS, attnlab, enrol
 from nbgrader.api import Gradebook
 
 from autograder import releasing, roster
-from autograder.gradebook import GradebookError
+from autograder.database import GradebookError
 from autograder.late import PerDay
 from autograder.roster import Clue, Register, Student
 from course import newcourse, paths
@@ -105,7 +105,7 @@ def test_the_next_steps_are_words_of_the_command(tmp_path):
 
 def test_a_list_of_students_is_read_as_platforms_write_it(tmp_path):
     path = tmp_path / "students.csv"
-    path.write_text("\ufeffStudent;SIS User ID;E-Mail\n\"Berg, Anna\";a1;anna@x.org\nBen von Au;b2;\n", "utf-8")
+    path.write_text('\ufeffStudent;SIS User ID;E-Mail\n"Berg, Anna";a1;anna@x.org\nBen von Au;b2;\n', "utf-8")
     read = roster.read(path)
     assert read.odd == []
     assert read.students == [
