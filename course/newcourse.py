@@ -12,7 +12,7 @@ from autograder.roster import COLUMNS
 from course import paths
 
 SEED = "seed.txt"
-SETTINGS = '''"""The settings of this course. nbgrader's own are at https://nbgrader.readthedocs.io; take away a # to use a line."""
+SETTINGS = '''"""The settings of this course: take away a # to use a line. More: https://nbgrader.readthedocs.io"""
 
 from pathlib import Path
 
