@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+from torch import nn
 
 from attnlab.dot_product import scaled_dot_product_attention
 from attnlab.shapes import Float, Tensor
@@ -36,6 +37,21 @@ def self_attention(
     """
     q, k, v = project_qkv(x, W_q, W_k, W_v)
     return scaled_dot_product_attention(q, k, v, mask)
+
+
+class SelfAttention(nn.Module):
+    """self_attention with its three matrices as layers, without biases. A layer keeps its matrix turned over: W_qᵀ."""
+
+    def __init__(self, d_model: int, d_k: int, d_v: int):
+        super().__init__()
+        self.W_q = nn.Linear(d_model, d_k, bias=False)
+        self.W_k = nn.Linear(d_model, d_k, bias=False)
+        self.W_v = nn.Linear(d_model, d_v, bias=False)
+
+    def forward(
+        self, x: Float[Tensor, "*batch T d_model"], mask: Tensor | None = None
+    ) -> Float[Tensor, "*batch T d_v"]:
+        return scaled_dot_product_attention(self.W_q(x), self.W_k(x), self.W_v(x), mask)
 
 
 @torch.no_grad()

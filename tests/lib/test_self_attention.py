@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from attnlab.masks import causal_mask, padding_mask
-from attnlab.self_attention import permutation_gap, project_qkv, self_attention
+from attnlab.self_attention import SelfAttention, permutation_gap, project_qkv, self_attention
 
 B, T, D_MODEL, D_K, D_V = 2, 5, 7, 3, 11
 
@@ -46,6 +46,14 @@ def test_self_attention_equals_torch(x, weights):
     for mask in (None, causal_mask(T, like=x), padding_mask(torch.tensor([3, 5]), T)[:, 0]):
         expected = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         torch.testing.assert_close(self_attention(x, *weights, mask), expected)
+
+
+def test_the_module_is_the_function_with_its_matrices_turned_over(x, weights):
+    module = SelfAttention(D_MODEL, D_K, D_V)
+    module.load_state_dict({f"W_{name}.weight": W.mT for name, W in zip("qkv", weights, strict=True)})
+    for mask in (None, causal_mask(T, like=x)):
+        torch.testing.assert_close(module(x, mask), self_attention(x, *weights, mask))
+    assert all(parameter.requires_grad for parameter in module.parameters())
 
 
 def test_self_attention_is_permutation_equivariant(x, weights):
