@@ -322,8 +322,9 @@ self_attention = Exercise(
 
 
 def _with_mask(student, inputs, mask, cause):
-    want = reference.self_attention(*inputs, mask)
-    expect.close(student.self_attention(*inputs, mask=mask), want, cause)
+    x, W_q, W_k, W_v = inputs
+    want = reference.self_attention(x, W_q, W_k, W_v, mask)
+    expect.close(student.self_attention(x, W_q, W_k, W_v, mask=mask), want, cause)
 
 
 @self_attention.check(points=2)
@@ -369,8 +370,11 @@ def test_attention_obeys_its_mask(student, rng):
     padding = torch.arange(T) < torch.tensor([T, 2, 3])[:, None, None]
     _with_mask(student, (x, *W), causal, "This mask is causal. Are scores forbidden before the softmax?")
     _with_mask(student, (x, *W), padding, "This mask hides padding, (B, 1, T). Is it the keys that are hidden?")
-    some = torch.tensor(rng.random((B, T, T)) < 0.5) | torch.eye(T, dtype=torch.bool)
-    _with_mask(student, (20 * x, *W), some, "Scores in the hundreds: what stands in for one that is forbidden?")
+    x = 40 * x
+    scores = (x @ W[0]) @ (x @ W[1]).mT
+    lowest = scores == scores.amin(-1, keepdim=True)
+    cause = "Only the lowest score of each row is permitted. What stands in for one that is forbidden?"
+    _with_mask(student, (x, *W), lowest, cause)
 
 
 @self_attention.check(points=1)
@@ -971,9 +975,10 @@ class ModuleWithParametersForLayers(_InLayers):
 
     def __init__(self, d_model, d_k, d_v):
         super().__init__(d_model, d_k, d_v)
-        matrices = [torch.nn.Parameter(layer.weight.detach().T) for layer in (self.W_q, self.W_k, self.W_v)]
-        del self.W_q, self.W_k, self.W_v
-        self.W_q, self.W_k, self.W_v = matrices
+        for name in MATRICES:
+            matrix = torch.nn.Parameter(getattr(self, name).weight.detach().T)
+            delattr(self, name)
+            setattr(self, name, matrix)
 
     def project(self, x):
         return x @ self.W_q, x @ self.W_k, x @ self.W_v
