@@ -18,6 +18,7 @@
 # *About two hours, 55 minutes of them for the four exercises. You need chapters 4 (scaled dot-product) and 5 (masks).*
 
 # %%
+from functools import cache
 from itertools import permutations
 
 import matplotlib.pyplot as plt
@@ -632,6 +633,7 @@ def as_tensors(pairs, vocabulary):
     return ids, place, torch.tensor([who for _, who in pairs])
 
 
+@cache
 def learn(language, kind, seed, steps=400, rate=0.01):
     """A trained model, its vocabulary, its loss on what it learned from, and the share that is right on unseen pairs."""
     learned, held_out = sentences(language, unseen=False), sentences(language, unseen=True)
@@ -656,17 +658,13 @@ def learn(language, kind, seed, steps=400, rate=0.01):
 
 KINDS = ("each word alone", "self-attention", "with a causal mask", "with places")
 with interactive.once_solved("SelfAttention"):
-    runs = {
-        (kind, language): [learn(language, kind, seed) for seed in range(3)]
-        for kind in KINDS
-        for language in (latin, english)
-    }
     report = [f"{'right on unseen pairs, three starts':37}{'Latin':22}English"]
     for kind in KINDS:
-        cells = [", ".join(f"{right:.1%}" for *_, right in runs[kind, language]) for language in (latin, english)]
+        shares = [[learn(language, kind, seed)[-1] for seed in range(3)] for language in (latin, english)]
+        cells = [", ".join(f"{right:.1%}" for right in row) for row in shares]
         report.append(f"{kind:34}{cells[0]:25}{cells[1]}")
     print("\n".join(report))
-    losses = [loss for *_, loss, _ in runs["self-attention", english]]
+    losses = [learn(english, "self-attention", seed)[-2] for seed in range(3)]
     print(f"English, self-attention, loss in training: {', '.join(f'{loss:.3f}' for loss in losses)}; ln 2 is 0.693")
 
 # %% [markdown]
@@ -703,7 +701,7 @@ with interactive.once_solved("SelfAttention"):
     with plotting.house_style():
         fig, axes = plt.subplots(1, 2, figsize=(9.6, 4.4))
         for ax, language, verb in ((axes[0], latin, "videt"), (axes[1], english, "sees")):
-            model, vocabulary, *_ = runs["self-attention", language][0]
+            model, vocabulary, *_ = learn(language, "self-attention", 0)
             cases = [(a, b, words) for a in range(6) for b in range(6) if a != b for words in language(a, b, 1, 0)]
             ids = torch.tensor([[vocabulary[word] for word in words] for *_, words in cases])
             at = torch.tensor([words.index(verb) for *_, words in cases])
@@ -749,7 +747,7 @@ with interactive.once_solved("SelfAttention"):
         (english, "Marcus loves Iulia often"),
         (english, "Iulia loves Marcus often"),
     ):
-        model, vocabulary, *_ = runs["self-attention", language][0]
+        model, vocabulary, *_ = learn(language, "self-attention", 0)
         words = words.split()
         x = model.embed(torch.tensor([vocabulary[word] for word in words]))
         with torch.no_grad():

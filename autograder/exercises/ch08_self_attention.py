@@ -395,7 +395,7 @@ def test_gradients_of_attention_reach_all_inputs(student, rng):
     value = reference.self_attention(*leaves)
     wanted = torch.autograd.grad((value * g).sum(), leaves)
     came = student.self_attention.gradients(*inputs, cotangent=g)
-    expect.close(came.value, value)
+    expect.close(came.value, value, "Is it the answer that you give without gradients, too?")
     _gradients(("x", *MATRICES), came.inputs, wanted)
 
 
@@ -890,7 +890,7 @@ def test_gradients_reach_all_three_matrices(student, rng):
     wanted = torch.autograd.grad((ours(leaf) * g).sum(), [leaf, *ours.parameters()])
     want = ours(x)
     came = module.gradients(x, cotangent=g)
-    expect.close(came.value, want)
+    expect.close(came.value, want, "Is it the answer that you give without gradients, too?")
     names = list(dict(ours.named_parameters()))
     _gradients(["x", *names], [*came.inputs, *(came.parameters.get(name) for name in names)], wanted)
 
