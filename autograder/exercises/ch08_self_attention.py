@@ -40,11 +40,7 @@ def _gaps(x):
     return torch.stack([x.mT, x.mT], -1).contiguous()[..., 0].mT
 
 
-def _unchanged(names, now, before):
-    for name, a, b in zip(names, now, before, strict=True):
-        expect.close(
-            a, b, f"Your function edited `{name}`. Does `*=`, `/=` or a function with a `_` at its end do that?"
-        )
+EDITS = "Does `*=`, `/=` or a function with a `_` at its end write into it?"
 
 
 # ------------------------------------------------------------------------------------------------------- project_qkv
@@ -99,16 +95,15 @@ def test_project_keeps_the_batch(student, rng):
 
 @project_qkv.check(points=1)
 def test_project_takes_every_kind_of_tensor(student, rng):
-    """It takes float32, views with gaps, a single row; all four tensors are the same afterwards."""
+    """It is right for float32, views with gaps and a single row, and all four tensors are the same afterwards."""
     for front, n in (((B,), T), ((), 1)):
         inputs = [_gaps(x) for x in _sequence(rng, front, T=n, dtype=torch.float32)]
-        before = [x.clone() for x in inputs]
-        want = reference.project_qkv(*before)
+        want = reference.project_qkv(*inputs)
         _three(student.project_qkv(*inputs), want, "Do you count on how the numbers lie in memory?")
-        _unchanged(("x", *MATRICES), inputs, before)
     x, *W = _sequence(rng)
     want = reference.project_qkv(1e6 * x, *W)
     _three(student.project_qkv(1e6 * x, *W), want, "Are large numbers left as they are?")
+    expect.unchanged(student, EDITS)
 
 
 @project_qkv.inputs
@@ -411,20 +406,19 @@ def _gradients(names, found, wanted):
 
 @self_attention.check(points=1)
 def test_attention_takes_every_kind_of_tensor(student, rng):
-    """It takes float32, views with gaps, a single position, scores in the thousands; no input is changed, nor a
-    mask."""
+    """It is right for float32, views with gaps, one position, scores in the thousands; inputs are the same
+    afterwards."""
     mask = torch.ones(T, T, dtype=torch.bool).tril()
     inputs = [*(_gaps(x) for x in _sequence(rng, (B,), dtype=torch.float32)), mask]
-    before = [x.clone() for x in inputs]
-    want = reference.self_attention(*before)
+    want = reference.self_attention(*inputs)
     expect.close(student.self_attention(*inputs), want, "Do you count on how the numbers lie in memory?")
-    _unchanged(("x", *MATRICES, "mask"), inputs, before)
     inputs = _sequence(rng, T=1)
     want = reference.self_attention(*inputs)
     expect.close(student.self_attention(*inputs), want, "An only position looks at itself. Does it get its own value?")
     x, *W = _sequence(rng)
     want = reference.self_attention(100 * x, *W)
     expect.close(student.self_attention(100 * x, *W), want, "exp of a thousand is ∞. What does chapter 1 do about it?")
+    expect.unchanged(student, EDITS)
 
 
 @self_attention.inputs
@@ -900,7 +894,7 @@ def test_the_module_can_be_saved_and_loaded(student, rng):
     """`state_dict` of one module, loaded into another, makes the two answer alike; so they do in eval and train
     mode."""
     module, ours, x = _pair(student, rng)
-    before, want = x.clone(), ours(x)
+    want = ours(x)
     saved = module.state_dict()
     other = student.SelfAttention(D_MODEL, D_K, D_V)
     first = other(x)
@@ -915,7 +909,16 @@ def test_the_module_can_be_saved_and_loaded(student, rng):
     expect.close(other(x), want, "This is train mode. Is there something random in it?")
     other.eval()
     expect.close(other(x), want, "This is eval mode. Does it do something else than in train mode?")
-    _unchanged("x", [x], [before])
+
+
+@SelfAttention.check(points=1)
+def test_the_module_leaves_its_input_alone(student, rng):
+    """It is right for views with gaps, and x and the mask are the same afterwards."""
+    module, ours, x = _pair(student, rng)
+    x, mask = _gaps(x), torch.ones(T, T, dtype=torch.bool).tril()
+    want = ours(x, mask)
+    expect.close(module(x, mask), want, "Do you count on how the numbers lie in memory?")
+    expect.unchanged(student, EDITS)
 
 
 class _InLayers(torch.nn.Module):
@@ -1184,7 +1187,7 @@ class ModuleWithDropout(_InLayers):
         return torch.nn.functional.dropout(masked_softmax(scores, mask), 0.1, self.training)
 
 
-@SelfAttention.misconception(caught_by=test_the_module_can_be_saved_and_loaded)
+@SelfAttention.misconception(caught_by=test_the_module_leaves_its_input_alone)
 class ModuleThatEditsItsInput(_InLayers):
     """The answer is right, but the caller's x is changed afterwards: `*=`, `+=` and functions with a `_` at the end
     write into it."""
@@ -1344,12 +1347,11 @@ def _running_sum_of_features(x):
 
 @permutation_gap.check(points=1)
 def test_the_gap_leaves_x_alone(student, rng):
-    """`x` is the same afterwards; float32, views with gaps and a single row are fine."""
+    """It is right for float32, views with gaps and a single row, and x is the same afterwards."""
     x = _gaps(_draw(rng, (B, T, D_MODEL), dtype=torch.float32)[0])
-    before = x.clone()
     _is(student.permutation_gap(_marks_the_first, x), 3, "Do you count on how the numbers lie in memory?")
-    _unchanged("x", [x], [before])
-    _is(student.permutation_gap(_marks_the_first, x[:, :1]), 0, "A single row has one order only.")
+    _is(student.permutation_gap(_marks_the_first, x[:, :1]), 0, "A single row has one order only. Where is a gap?")
+    expect.unchanged(student, EDITS)
 
 
 @permutation_gap.inputs
@@ -1387,8 +1389,8 @@ def shuffles_the_output_backwards(f, x, trials=8):
 
 @permutation_gap.misconception(caught_by=test_the_gap_is_zero_where_the_output_moves_along)
 def shuffles_the_output_alone(f, x, trials=8):
-    """f(x) was compared with itself in another order, and f never saw a shuffled input. Shuffle the input, call f, and
-    compare with the shuffled output."""
+    """The output f(x) was compared with itself in another order, and f never saw a shuffled input. Shuffle the input,
+    call f, and compare with the shuffled output."""
     return _gap(f, x, trials, difference=lambda f, x, out, pi: out - out[..., pi, :])
 
 
