@@ -1,7 +1,21 @@
 """The ``attnlab`` command: importing a module of ``course.commands`` adds its word."""
 
 from course import paths
-from course.commands import book, build, check, collect, course, doctor, export, grade, history, open, release
+from course.commands import (
+    book,
+    build,
+    check,
+    collect,
+    course,
+    doctor,
+    export,
+    feedback,
+    grade,
+    history,
+    open,
+    release,
+    report,
+)
 from course.console import app
 
 __all__ = [
@@ -13,11 +27,13 @@ __all__ = [
     "course",
     "doctor",
     "export",
+    "feedback",
     "grade",
     "history",
     "main",
     "open",
     "release",
+    "report",
 ]
 
 
