@@ -11,8 +11,8 @@
 # *lifted* by a thief.
 #
 # You can build that already. In chapters 6 and 7 one sequence looked at another. Here a sequence looks at **itself**. Four
-# exercises, and by the third you have the part that a Transformer repeats more than any other. The fourth finds a hole
-# in it, and the hole is large: it takes *Marcus loves Iulia* and *Iulia loves Marcus* for the same sentence. In Latin, by
+# exercises, and by the third you have the part at the heart of every Transformer. The fourth finds a hole in it, and the
+# hole is large: it takes *Marcus loves Iulia* and *Iulia loves Marcus* for the same sentence. In Latin, by
 # the way, it does not.
 #
 # *About two hours, 55 minutes of them for the four exercises. You need chapters 4 (scaled dot-product) and 5 (masks).*
@@ -269,8 +269,8 @@ with interactive.once_solved("project_qkv"):
 # </details>
 #
 # Two matrices, then: what I ask and how I am found are two things. (Tying them is not fatal everywhere. The Reformer
-# does it to save time, together with two changes that break the symmetry: keys are brought to one length, and a word does
-# not look at itself unless it has to.)
+# does it, so that a query and its keys can be sorted into the same drawer, and adds two things that loosen the symmetry:
+# keys are brought to one length, and a word does not look at itself unless it has to.)
 #
 # ## The formula
 #
@@ -280,6 +280,9 @@ with interactive.once_solved("project_qkv"):
 # Read the shapes. The table of scores is `(T, T)`: as many queries as keys, because they are the same words. The root is
 # that of $d_k$, the width of queries and keys, *not* of $d_\text{model}$. And what is averaged are the values $X W_v$, not
 # $X$. Row $t$ of the answer is the new vector of word $t$.
+#
+# Count the steps, too. The first word and the last are *one* step apart, however long the text is; in the GRU of chapter 6
+# a message passes through every word between them. The price is the table: twice the words, four times the scores.
 #
 # {{exercise self_attention}}
 #
@@ -518,7 +521,7 @@ def permutation_gap(f, x, trials=8):
 
 
 # %% [markdown]
-# A collection of layers. **Go through the list with a pencil first: 0 or not?** Two of them trip up nearly everyone.
+# A collection of layers. **Go through the list with a pencil first: 0 or not?** Two of them are traps.
 
 # %% tags=["demo"]
 with interactive.once_solved("SelfAttention and permutation_gap"):
@@ -848,7 +851,8 @@ with interactive.once_solved("SelfAttention"):
 #   within a recurrent network: *intra-attention*.
 # - A. Parikh, O. Täckström, D. Das, J. Uszkoreit, "A Decomposable Attention Model for Natural Language Inference", 2016.
 #   Attention without recurrence; its variant of the model with intra-sentence attention adds a bias for the distance.
-# - Z. Lin et al., "A Structured Self-attentive Sentence Embedding", 2017. Gave it the name; scores from a small network.
+# - Z. Lin et al., "A Structured Self-attentive Sentence Embedding", 2017. Self-attentive in another sense: scores from the
+#   values alone, as in chapter 3, several at a time.
 # - A. Vaswani et al., "Attention Is All You Need", 2017. Self-attention in place of recurrence. Section 4 asks why.
 # - M. Zaheer et al., "Deep Sets", 2017. What invariant and equivariant functions of sets look like.
 # - M. E. Peters et al., "Deep Contextualized Word Representations", 2018. ELMo: a word's vector from its sentence, by LSTMs.

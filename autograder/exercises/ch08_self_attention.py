@@ -509,6 +509,18 @@ def divides_sigmoids_by_their_sum(x, W_q, W_k, W_v, mask=None):
 
 
 @self_attention.misconception(caught_by=test_attention_of_known_numbers)
+def takes_only_the_greatest(x, W_q, W_k, W_v, mask=None):
+    """Each position took the value of the greatest score alone. That is a dictionary, and no gradient comes back
+    through it to W_q and W_k. Softmax takes of each value a share."""
+
+    def weights(s, m):
+        s = s if m is None else s.masked_fill(~m, -torch.inf)
+        return torch.nn.functional.one_hot(s.argmax(-1), s.shape[-1]).to(s.dtype)
+
+    return _steps(x, W_q, W_k, W_v, mask, weights=weights)
+
+
+@self_attention.misconception(caught_by=test_attention_of_known_numbers)
 def forgets_the_softmax(x, W_q, W_k, W_v, mask=None):
     """The scores themselves were used as weights: the softmax is missing."""
     return _steps(x, W_q, W_k, W_v, mask, weights=lambda s, m: s * (1 if m is None else m))
@@ -526,6 +538,13 @@ def lets_the_queries_compete(x, W_q, W_k, W_v, mask=None):
     """The softmax runs down the columns, over the queries. But it is a query that shares out its look among the keys:
     along a row, `dim=-1`."""
     return _steps(x, W_q, W_k, W_v, mask, weights=lambda s, m: masked_softmax(s, m, -2))
+
+
+@self_attention.misconception(caught_by=test_attention_of_known_numbers)
+def shares_out_along_the_first_axis(x, W_q, W_k, W_v, mask=None):
+    """The softmax runs over axis 0. For one sequence that is the queries, with a batch in front it is the sequences. It
+    is the keys that compete: `dim=-1`."""
+    return _steps(x, W_q, W_k, W_v, mask, weights=lambda s, m: masked_softmax(s, m, 0))
 
 
 @self_attention.misconception(caught_by=test_attention_keeps_the_batch)
@@ -630,6 +649,13 @@ def compares_the_inputs(x, W_q, W_k, W_v, mask=None):
     return _steps(x, W_q, W_k, W_v, mask, project=lambda x, *W: (x, x, x @ W_v))
 
 
+@self_attention.misconception(caught_by=test_attention_of_known_numbers)
+def uses_the_matrices_turned_over(x, W_q, W_k, W_v, mask=None):
+    """The products are `x @ W.T`. A layer of PyTorch keeps its matrix like that; here W_q has the shape (d_model, d_k),
+    as in the papers, and the product is `x @ W_q`."""
+    return _steps(x, W_q.T, W_k.T, W_v.T, mask)
+
+
 @self_attention.misconception(caught_by=test_each_position_asks_all_positions)
 def turns_the_table_over(x, W_q, W_k, W_v, mask=None):
     """The table of scores is turned over, `k @ q.mT`: row t says how much *others* ask of t. A row belongs to the one
@@ -712,6 +738,13 @@ def masks_with_zero(x, W_q, W_k, W_v, mask=None):
     """A forbidden score was made 0, or multiplied by 0. But 0 is an ordinary score, and e⁰ = 1 an ordinary share. What
     forbids is −∞."""
     return _steps(x, W_q, W_k, W_v, mask, weights=lambda s, m: torch.softmax(s * (1 if m is None else m), -1))
+
+
+@self_attention.misconception(caught_by=test_attention_obeys_its_mask)
+def adds_the_mask(x, W_q, W_k, W_v, mask=None):
+    """The mask was added to the scores: True became 1, False became 0, and nothing was forbidden. What is added to a
+    forbidden score is −∞; a boolean mask says where."""
+    return _steps(x, W_q, W_k, W_v, mask, weights=lambda s, m: torch.softmax(s + (0 if m is None else m), -1))
 
 
 @self_attention.misconception(caught_by=test_attention_obeys_its_mask)
@@ -1084,6 +1117,31 @@ class ModuleWithSigmoid(_InLayers):
 
 
 @SelfAttention.misconception(caught_by=test_the_module_attends)
+class ModuleScaledByTheValues(_InLayers):
+    """The scores were divided by √d_v, the width of the values, which have no part in the scores. Divide by √d_k."""
+
+    def scores(self, q, k):
+        return q @ k.mT / self.W_v.out_features**0.5
+
+
+@SelfAttention.misconception(caught_by=test_the_module_attends)
+class ModuleWithoutSoftmax(_InLayers):
+    """The scores themselves were used as weights: the softmax is missing."""
+
+    def weights(self, scores, mask):
+        return scores * (1 if mask is None else mask)
+
+
+@SelfAttention.misconception(caught_by=test_the_module_attends)
+class ModuleThatReturnsWeights(_InLayers):
+    """These are the weights, a table (T, T). `forward` returns what they are used for: `weights @ v`."""
+
+    def forward(self, x, mask=None):
+        q, k, _ = self.project(x)
+        return self.weights(self.scores(q, k), mask)
+
+
+@SelfAttention.misconception(caught_by=test_the_module_attends)
 class ModuleWhereQueriesCompete(_InLayers):
     """The softmax runs over the queries. It is a query that shares out its look among the keys: `dim=-1`."""
 
@@ -1141,6 +1199,31 @@ class ModuleWithTheMaskTurnedRound(_InLayers):
 
     def weights(self, scores, mask):
         return masked_softmax(scores, None if mask is None else ~mask)
+
+
+@SelfAttention.misconception(caught_by=test_the_module_passes_its_mask_on)
+class ModuleMaskedAfterwards(_InLayers):
+    """The weights were set to zero after the softmax, so what is left no longer adds up to one. Forbid the scores."""
+
+    def weights(self, scores, mask):
+        return torch.softmax(scores, -1) * (1 if mask is None else mask)
+
+
+@SelfAttention.misconception(caught_by=test_the_module_passes_its_mask_on)
+class ModuleMaskedWithZero(_InLayers):
+    """A forbidden score was made 0, or multiplied by 0. But e⁰ = 1 is an ordinary share. What forbids is −∞."""
+
+    def weights(self, scores, mask):
+        return torch.softmax(scores * (1 if mask is None else mask), -1)
+
+
+@SelfAttention.misconception(caught_by=test_the_module_passes_its_mask_on)
+class ModuleThatLooksEverywhere(_InLayers):
+    """A row in which everything is forbidden became an average of everything: −1e9 in all places alike is no
+    difference, and softmax sees differences only. Such a position gets zeros; `masked_softmax` sees to it."""
+
+    def weights(self, scores, mask):
+        return torch.softmax(scores if mask is None else scores.masked_fill(~mask, -1e9), -1)
 
 
 @SelfAttention.misconception(caught_by=test_the_module_passes_its_mask_on)
@@ -1449,6 +1532,13 @@ def shuffles_the_second_axis(f, x, trials=8):
         pi = torch.randperm(x.shape[1])
         gap = max(gap, float((f(x[:, pi]) - out[:, pi]).abs().max()))
     return gap
+
+
+@permutation_gap.misconception(caught_by=test_the_gap_keeps_the_batch)
+def shuffles_the_first_axis_of_the_output(f, x, trials=8):
+    """The rows of the input were shuffled, `x[..., pi, :]`, but the *first* axis of the output, `out[pi]`. With a batch
+    in front these are not the same. Shuffle both alike."""
+    return _gap(f, x, trials, difference=lambda f, x, out, pi: f(x[..., pi, :]) - out[pi])
 
 
 @permutation_gap.misconception(caught_by=test_the_gap_sees_every_kind_of_order)
