@@ -607,8 +607,8 @@ def averages_word_and_place(x, table, start=0):
 
 @learned_positions.misconception(caught_by=test_rows_are_added_in_order)
 def enlarges_the_words(x, table, start=0):
-    """The words were multiplied by √d_model. Many models do that, to word embeddings, and chapter 14 will; this function adds
-    the rows and leaves x as it is."""
+    """The words were multiplied by √d_model. Many models do that, to word embeddings, and chapter 14 will; this
+    function adds the rows and leaves x as it is."""
     return x * x.shape[-1] ** 0.5 + _rows(x, table, start)
 
 
@@ -907,8 +907,8 @@ def swaps_the_halves_for_neighbours(x, positions):
 @rotate.misconception(caught_by=test_a_pair_turns_by_its_angle)
 def turns_to_the_right(x, positions):
     """The pairs turn the wrong way: the minus sign stands at the other sine. If queries and keys are both turned so,
-    the scores do not notice, for the distance is the same. But it is not the formula, and weights from elsewhere would not
-    fit: `a cos θ − b sin θ, a sin θ + b cos θ`."""
+    the scores do not notice, for the distance is the same. But it is not the formula, and weights from elsewhere
+    would not fit: `a cos θ − b sin θ, a sin θ + b cos θ`."""
     return _turned(x, -positions)
 
 
@@ -960,8 +960,8 @@ def multiplies_by_the_cosine_alone(x, positions):
 
 @rotate.misconception(caught_by=test_a_pair_turns_by_its_angle)
 def multiplies_by_the_sinusoids(x, positions):
-    """The columns were multiplied by those of the sinusoidal table, one by one. A pair is *turned*: each new number is a sum of two
-    products."""
+    """The columns were multiplied by those of the sinusoidal table, one by one. A pair is *turned*: each new
+    number is a sum of two products."""
     cos, sin = _cos_sin(x, positions)
     return x * torch.stack((sin, cos), dim=-1).flatten(-2)
 
