@@ -449,16 +449,14 @@ def test_rows_in_use_learn(student, rng):
 
 @learned_positions.check(points=1)
 def test_learned_positions_leave_their_inputs_alone(student, rng):
-    """It takes views and float64, and x and the table are the same afterwards."""
+    """It is right for views and float64, and x and the table are the same afterwards."""
     x, table = _view(rng, 2, 3, 7), _view(rng, 11, 7)
-    before = x.clone(), table.clone()
     want = x + table[4:7]
     expect.close(student.learned_positions(x, table, 4), want)
-    expect.close(x, before[0], "Your function edited x. `x += …` does that; `x = x + …` does not.")
-    expect.close(table, before[1], "Your function edited the table.")
     x, table = _tensor(rng, 3, 7, dtype=torch.float64), 1e6 * _tensor(rng, 5, 7, dtype=torch.float64)
     want = x + table[:3]
     expect.close(student.learned_positions(x, table), want)
+    expect.unchanged(student, "`x += …` writes into x; `x = x + …` does not. Which of the two do you have?")
 
 
 @learned_positions.inputs
@@ -842,16 +840,14 @@ def test_gradients_turn_back(student, rng):
 
 @rotate.check(points=1)
 def test_rotate_leaves_its_inputs_alone(student, rng):
-    """It takes views and float64, and x and the positions are the same afterwards."""
+    """It is right for views and float64, and x and the positions are the same afterwards."""
     x, positions = _view(rng, 3, 5, 2 * 7), torch.arange(5) + 1
-    before = x.clone(), positions.clone()
     want = _turned(x, positions)
     expect.close(student.rotate(x, positions), want, "", ROUNDING)
-    expect.close(x, before[0], "Your function edited x: does it write into a slice of it?")
-    expect.close(positions, before[1], "Your function edited the positions.")
     x = 1000 * _tensor(rng, 5, 2 * 7, dtype=torch.float64)
     want = _turned(x, positions)
     expect.close(student.rotate(x, positions), want, "", ROUNDING)
+    expect.unchanged(student, "Does it write into a slice of x?")
 
 
 @rotate.inputs
@@ -949,6 +945,23 @@ def uses_the_new_first_for_the_second(x, positions):
     a = x[..., 0::2] * cos - x[..., 1::2] * sin
     b = a * sin + x[..., 1::2] * cos
     return torch.stack((a, b), dim=-1).flatten(-2)
+
+
+@rotate.misconception(caught_by=test_a_pair_turns_by_its_angle)
+def reads_what_it_has_just_written(x, positions):
+    """The new halves were written into x while x was still being read: `x[..., 0::2]` is a *view*, so the second line
+    meets the new a. And the caller's tensor is spoilt. Put the new halves into a new tensor, with `torch.stack`."""
+    cos, sin = _cos_sin(x, positions)
+    a, b = x[..., 0::2], x[..., 1::2]
+    x[..., 0::2] = a * cos - b * sin
+    x[..., 1::2] = a * sin + b * cos
+    return x
+
+
+@rotate.misconception(caught_by=test_a_pair_turns_by_its_angle)
+def adds_the_positions(x, positions):
+    """The positions themselves were added to every column. They are angles: turn each pair by them."""
+    return x + positions[..., None]
 
 
 @rotate.misconception(caught_by=test_a_pair_turns_by_its_angle)
@@ -1172,14 +1185,14 @@ rotary_attention = Exercise(
 )
 
 
-def _sequence(rng, *front, T, S, d_k=2 * 7, d_v=11):
+def _sequence(rng, *front, T, S, d_k=2 * 7, d_v=2 * 11):
     return _tensor(rng, *front, T, d_k), _tensor(rng, *front, S, d_k), _tensor(rng, *front, S, d_v)
 
 
 @rotary_attention.check(points=2)
 def test_rotary_attention_is_the_formula(student, rng):
     """Queries and keys are turned by their places, 0 to T − 1; then it is scaled dot-product attention."""
-    for T, d_v in ((5, 11), (7, 2 * 7)):
+    for T, d_v in ((5, 2 * 11), (7, 2 * 7)):
         q, k, v = _sequence(rng, T=T, S=T, d_v=d_v)
         want = _rotary_attention(q, k, v)
         expect.close(
@@ -1212,7 +1225,7 @@ def test_queries_are_the_last_places(student, rng):
     """With more keys than queries, the queries are the last T of S places: they get what they get in the whole."""
     q, k, v = _sequence(rng, T=11, S=11)
     whole = _rotary_attention(q, k, v)
-    for T in (11, 3, 1):
+    for T in (11, 1, 3):
         expect.close(
             student.rotary_attention(q[-T:], k, v),
             whole[-T:],
@@ -1250,23 +1263,21 @@ def test_rotary_attention_keeps_batch_and_heads(student, rng):
 
 @rotary_attention.check(points=1)
 def test_rotary_attention_learns_and_leaves_its_inputs(student, rng):
-    """Gradients reach q, k and v, and all three are the same afterwards; float64 and views are fine."""
-    q, k, v = _view(rng, 2, 5, 2 * 7), _view(rng, 2, 5, 2 * 7), _view(rng, 2, 5, 11)
-    before = [x.clone() for x in (q, k, v)]
-    g = _tensor(rng, 2, 5, 11)
-    leaves = [x.clone().requires_grad_() for x in before]
-    wanted = torch.autograd.grad((_rotary_attention(*leaves) * g).sum(), leaves)
-    want = _rotary_attention(*before)
+    """It is right for views and float64, gradients reach q, k and v, and all three are the same afterwards."""
+    q, k, v = _view(rng, 2, 5, 2 * 7), _view(rng, 2, 5, 2 * 7), _view(rng, 2, 5, 2 * 11)
+    want = _rotary_attention(q, k, v)
     expect.close(student.rotary_attention(q, k, v), want, "", ROUNDING)
-    for name, x, was in zip("qkv", (q, k, v), before, strict=True):
-        expect.close(x, was, f"Your function edited {name}.")
-    came = student.rotary_attention.gradients(*before, cotangent=g)
+    g = _tensor(rng, 2, 5, 2 * 11)
+    leaves = [x.clone().requires_grad_() for x in (q, k, v)]
+    wanted = torch.autograd.grad((_rotary_attention(*leaves) * g).sum(), leaves)
+    came = student.rotary_attention.gradients(q, k, v, cotangent=g)
     for name, gradient, right in zip("qkv", came.inputs, wanted, strict=True):
         expect.true(gradient is not None, f"No gradient reaches {name}.", "Was it detached?")
-        expect.close(gradient, right, f"This is the gradient of {name}.", 2e-4)
+        expect.close(gradient, right, f"This is the gradient of {name}. Is the way there all PyTorch?", 2e-4)
     q, k, v = (x.double() for x in _sequence(rng, T=3, S=3))
     want = _rotary_attention(q, k, v)
     expect.close(student.rotary_attention(q, k, v), want, "", ROUNDING)
+    expect.unchanged(student)
 
 
 @rotary_attention.inputs
@@ -1281,8 +1292,6 @@ def _queries_keys_values(rng):
 def turns_the_values_too(q, k, v, mask=None):
     """The values were turned as well. Queries and keys are turned because only the angle *between* them enters the
     score. A value is carried home as it is; turned, it would mean something else at every place."""
-    if v.shape[-1] % 2:
-        raise RuntimeError
     return _attend(q, k, _turned(v, torch.arange(v.shape[-2])).to(v.dtype), mask)
 
 
@@ -1341,6 +1350,22 @@ def starts_the_queries_at_zero(q, k, v, mask=None):
     return _attend(q, k, v, mask, start=0)
 
 
+@rotary_attention.misconception(caught_by=test_queries_are_the_last_places)
+def counts_both_by_the_queries(q, k, v, mask=None):
+    """One list of places, `arange(T)`, was used for both. With a cache there are more keys than queries: the keys stand
+    at 0 to S − 1, and the queries at the last T of these."""
+    turned = [_turned(x, torch.arange(q.shape[-2])).to(x.dtype) for x in (q, k)]
+    return scaled_dot_product_attention(*turned, v, mask)
+
+
+@rotary_attention.misconception(caught_by=test_queries_are_the_last_places)
+def counts_both_by_the_keys(q, k, v, mask=None):
+    """One list of places, `arange(S)`, was used for both. With a cache there are fewer queries than keys: they stand at
+    the last T places, `arange(S - T, S)`."""
+    turned = [_turned(x, torch.arange(k.shape[-2])).to(x.dtype) for x in (q, k)]
+    return scaled_dot_product_attention(*turned, v, mask)
+
+
 @rotary_attention.misconception(caught_by=test_rotary_attention_is_the_formula)
 def leaves_the_scores_unscaled(q, k, v, mask=None):
     """The scores were not divided by √d_k. Turning changes no lengths, so the scale is needed as before."""
@@ -1389,8 +1414,6 @@ def is_always_causal(q, k, v, mask=None):
 def turns_the_answer(q, k, v, mask=None):
     """The *answer* was turned, after plain attention: too late. The places have to be known when queries meet keys."""
     out = scaled_dot_product_attention(q, k, v, mask)
-    if v.shape[-1] % 2:
-        raise RuntimeError
     return _turned(out, torch.arange(out.shape[-2]) + k.shape[-2] - q.shape[-2])
 
 
