@@ -392,8 +392,8 @@ def rotate(x, positions):
 
 
 # %% [markdown]
-# Random vectors of width 64, at places that lie one, ten and a hundred thousand apart from the first pair. **Which of the
-# three columns will be equal?**
+# A random query and a random key of width 64, three distances, and each pair moved on by 0, 1, 10 and 1,000 places.
+# **What stays the same, along the rows or down the columns?**
 
 # %% tags=["demo"]
 with interactive.once_solved("rotate"):
@@ -403,9 +403,10 @@ with interactive.once_solved("rotate"):
     def turned_score(t, s):
         return (rotate(q, torch.tensor([t])) @ rotate(k, torch.tensor([s])).T).item()
 
-    print(f"{'shift':>8}{'distance 0':>14}{'distance 3':>14}{'distance 50':>14}")
+    report = [f"{'shift':>8}{'distance 0':>14}{'distance 3':>14}{'distance 50':>14}"]
     for shift in (0, 1, 10, 1000):
-        print(f"{shift:8}" + "".join(f"{turned_score(shift + d, shift):14.4f}" for d in (0, 3, 50)))
+        report.append(f"{shift:8}" + "".join(f"{turned_score(shift + d, shift):14.4f}" for d in (0, 3, 50)))
+    print("\n".join(report))
     print(f"not turned at all: {(q @ k.T).item():.4f}")
 
 # %% [markdown]
@@ -764,7 +765,7 @@ print("\n".join(report))
 #   the job there, and the job was done without learning the turn.
 # - **Rotary** scores know nothing but distances, and three is three. Yet it holds for some places more, and then it fails as well.
 #   Why? That is the riddle of the next section.
-# - **ALiBi** plays the fridge at place 160 as it did at place 15: "the nearest that fits" is the very thing that it says.
+# - **ALiBi** plays the fridge at place 159 nearly as well as at place 15: "the nearest that fits" is the very thing that it says.
 #   And it cannot play the canon, *not even within the trained length*. A straight slope has its peak at distance 0. With
 #   one layer it cannot say "three, and neither two nor four".
 #
@@ -825,11 +826,15 @@ if "rotary" in PLAYERS:
 
 # %% tags=["demo"]
 window = combine(EVERYTHING, torch.as_tensor(local_mask(LONGEST, LONGEST, TRAINED - 1, like=EVERYTHING)))
+report = []
 for game in GAMES:
-    print(f"{game:14}" + "".join(f"{f'{a} to {b - 1}':>12}" for a, b in BANDS) + f"   with a window of {TRAINED}")
+    report.append(
+        f"{game:14}" + "".join(f"{f'{a} to {b - 1}':>12}" for a, b in BANDS) + f"   with a window of {TRAINED}"
+    )
     for code, players in PLAYERS.items():
         shares = by_band(*right_by_place(players[game], game, window))
-        print(f"  {code:12}" + "".join(f"{share:12.0%}" for share in shares))
+        report.append(f"  {code:12}" + "".join(f"{share:12.0%}" for share in shares))
+print("\n".join(report))
 
 # %% [markdown]
 # The sliding window of chapter 5, as wide as the training was long. The rotary player is perfect at every length, with

@@ -1354,16 +1354,16 @@ def starts_the_queries_at_zero(q, k, v, mask=None):
 def counts_both_by_the_queries(q, k, v, mask=None):
     """One list of places, `arange(T)`, was used for both. With a cache there are more keys than queries: the keys stand
     at 0 to S − 1, and the queries at the last T of these."""
-    turned = [_turned(x, torch.arange(q.shape[-2])).to(x.dtype) for x in (q, k)]
-    return scaled_dot_product_attention(*turned, v, mask)
+    turned_q, turned_k = (_turned(x, torch.arange(q.shape[-2])).to(x.dtype) for x in (q, k))
+    return scaled_dot_product_attention(turned_q, turned_k, v, mask)
 
 
 @rotary_attention.misconception(caught_by=test_queries_are_the_last_places)
 def counts_both_by_the_keys(q, k, v, mask=None):
     """One list of places, `arange(S)`, was used for both. With a cache there are fewer queries than keys: they stand at
     the last T places, `arange(S - T, S)`."""
-    turned = [_turned(x, torch.arange(k.shape[-2])).to(x.dtype) for x in (q, k)]
-    return scaled_dot_product_attention(*turned, v, mask)
+    turned_q, turned_k = (_turned(x, torch.arange(k.shape[-2])).to(x.dtype) for x in (q, k))
+    return scaled_dot_product_attention(turned_q, turned_k, v, mask)
 
 
 @rotary_attention.misconception(caught_by=test_rotary_attention_is_the_formula)
@@ -1439,8 +1439,8 @@ def counts_the_first_axis(q, k, v, mask=None):
     T, S = q.shape[0], k.shape[0]
     if T not in (1, q.shape[-2]) or S not in (1, k.shape[-2]):
         raise RuntimeError
-    turned = [_turned(x, torch.arange(n) + start).to(x.dtype) for x, n, start in ((q, T, S - T), (k, S, 0))]
-    return scaled_dot_product_attention(*turned, v, mask)
+    turned_q, turned_k = (_turned(x, torch.arange(n) + start).to(x.dtype) for x, n, start in ((q, T, S - T), (k, S, 0)))
+    return scaled_dot_product_attention(turned_q, turned_k, v, mask)
 
 
 @rotary_attention.misconception(caught_by=test_rotary_attention_keeps_batch_and_heads)
@@ -1449,8 +1449,10 @@ def turns_by_the_head(q, k, v, mask=None):
     a head are then turned alike. Heads come first here: the place is the last axis but one."""
     if q.ndim == 2:
         return _attend(q, k, v, mask)
-    turned = [_turned(x.transpose(-2, -3), torch.arange(x.shape[-3])).transpose(-2, -3).to(x.dtype) for x in (q, k)]
-    return scaled_dot_product_attention(*turned, v, mask)
+    turned_q, turned_k = (
+        _turned(x.transpose(-2, -3), torch.arange(x.shape[-3])).transpose(-2, -3).to(x.dtype) for x in (q, k)
+    )
+    return scaled_dot_product_attention(turned_q, turned_k, v, mask)
 
 
 @rotary_attention.misconception(caught_by=test_rotary_attention_learns_and_leaves_its_inputs)
