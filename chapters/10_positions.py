@@ -51,7 +51,7 @@ for name in word:
 
 # %% [markdown]
 # Whoever reads these outputs cannot tell who was bitten. Reorder the words in whatever way: the rows of the output are
-# reordered with them, and not one number changes.
+# reordered with them, and not one number changes. (Chapter 8 had a name for it: the permutation gap is zero.)
 #
 # ## Where we are
 
