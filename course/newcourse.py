@@ -64,8 +64,8 @@ class Made:
     assignments: list[str]
 
 
-def make(folder: Path, chapters: str = "", name: str = "") -> Made:
-    """Make a course in a folder that is not there yet or is empty."""
+def make(folder: Path, chapters: str = "", name: str = "", seed: int | None = None) -> Made:
+    """Make a course in a folder that is not there yet or is empty; its seed is drawn where none is given."""
     folder = folder.expanduser().resolve()
     if folder.exists() and not folder.is_dir():
         raise CourseError(f"{folder}: is a file; name a folder that is not there yet")
@@ -89,7 +89,7 @@ def make(folder: Path, chapters: str = "", name: str = "") -> Made:
         (new / CONFIGURATION).write_text(SETTINGS.format(name=course_id), encoding="utf-8")
         (new / STUDENTS).write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
         (new / ".gitignore").write_text(IGNORED, encoding="utf-8")
-        write_secret(new / SEED, str(secrets.randbits(63)))
+        write_secret(new / SEED, str(secrets.randbits(63) if seed is None else seed))
         if folder.exists():
             folder.rmdir()
         os.replace(new, folder)
