@@ -148,8 +148,10 @@ def archives() -> dict[str, bytes]:
 def sheets(assignment: str) -> Iterator[tuple[Sheet, bytes]]:
     """Who hands in what."""
     released = json.loads(paths.derived(paths.NOTEBOOKS, assignment).read_text(encoding="utf-8"))
+    exercises = {e.name: e for e in catalogue.of_chapter(int(assignment[:2]))}
+    solved = _solutions(assignment)
     for sheet in _sheets()[assignment]:
-        text = json.dumps(_written(released, sheet, assignment), ensure_ascii=False, indent=1)
+        text = json.dumps(_written(released, sheet, exercises, solved), ensure_ascii=False, indent=1)
         yield sheet, (text[: len(text) // 3] if sheet.way == "broken" else text).encode()
 
 
@@ -173,13 +175,13 @@ def _archive(number: int, assignment: str, handed: list[tuple[Sheet, bytes]]) ->
     return out.getvalue()
 
 
-def _written(released: dict[str, Any], sheet: Sheet, assignment: str) -> dict[str, Any]:
+def _written(
+    released: dict[str, Any], sheet: Sheet, exercises: Mapping[str, Exercise], solved: Mapping[str, str]
+) -> dict[str, Any]:
     """The released notebook with the student's answers in it."""
     notebook = copy.deepcopy(released)
     if sheet.way == "untouched":
         return notebook
-    exercises = {e.name: e for e in catalogue.of_chapter(int(assignment[:2]))}
-    solved = _solutions(assignment)
     for cell in notebook["cells"]:
         name = cell["metadata"].get("nbgrader", {}).get("grade_id", "").removesuffix("_answer")
         if name not in exercises or cell["metadata"]["nbgrader"].get("grade"):

@@ -17,6 +17,7 @@ SOFTMAX = "e = np.exp(x - x.max(axis=axis, keepdims=True))\n    return e / e.sum
 
 def attnlab(*words: str | Path, course: Path | None = None) -> Result:
     """Run the command; ``--course`` comes from the argument."""
+    paths.put_own_tools_first()  # as the command itself does
     given = [str(word) for word in words] + (["--course", str(course)] if course else [])
     return CliRunner().invoke(app, given, catch_exceptions=False)
 
