@@ -108,7 +108,7 @@ def test_products_of_rows_tell_the_distance(student, rng):
 def test_sinusoids_of_one_place_and_of_thousands(student, rng):
     """A table of one row and a table of thousands are right, to the last row."""
     expect.close(student.sinusoidal_positions(1, 6), _table(1, 6), "Place 0 has the angle 0: 0, 1, 0, 1, …", ROUNDING)
-    T = int(rng.integers(3000, 5000))
+    T = int(rng.integers(2100, 2400))
     expect.close(  # one pair, with the speed 1: its angles are whole numbers, which no way of computing them rounds
         student.sinusoidal_positions(T, 2),
         _table(T, 2),
@@ -1570,8 +1570,8 @@ def test_weights_fall_by_the_same_factor(student, rng):
 @alibi_bias.check(points=1)
 def test_alibi_reaches_far(student, rng):
     """It is right thousands of places away, and for a single place."""
-    S = int(rng.integers(3000, 5000))
-    expect.close(student.alibi_bias(8, 2, S), _bias(8, 2, S), "Does the penalty go on growing?")
+    S = int(rng.integers(2100, 2400))
+    expect.close(student.alibi_bias(1, 2, S), _bias(1, 2, S), "Does the penalty go on growing?")
     expect.close(student.alibi_bias(2, 1, 1), _bias(2, 1, 1), "The distance to oneself is 0.")
 
 
