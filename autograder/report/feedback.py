@@ -80,7 +80,7 @@ def sheets(classroom: Classroom, assignments: Sequence[str] = (), students: Sequ
                 beside = tuple(p for name in FOR_THE_EXCHANGE if here and _is_plain(p := here / name))
                 graded = classroom.folder_of(assignment.name, work.student)
                 out = folder_of(classroom, assignment.name, work.student)
-                mine = _for_the_student(work, classroom)
+                mine = _for_the_student(work)
                 for name in names:
                     found.append(
                         Sheet(
@@ -108,11 +108,10 @@ def _is_plain(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
 
 
-def _for_the_student(work: Work, classroom: Classroom) -> Work:
+def _for_the_student(work: Work) -> Work:
     """Without what only the instructor sees: what was tried in numbers, who graded when, where the files lie."""
-    error = work.error
-    for place in (f"{classroom.root}/", f"{classroom.course.submitted_directory}/", f"{work.student}/"):
-        error = error.replace(place, "")
+    own = r"[/\\]".join(re.escape(name) for name in (work.student, work.assignment))
+    error = re.sub(rf"(?:[A-Za-z]:)?[/\\][^\n]*?[/\\]{own}(?:[/\\]|\b)", "", work.error)
     outcomes = tuple(replace(o, laws=tuple(discreet.law(law) for law in o.laws)) for o in work.outcomes)
     return replace(work, outcomes=outcomes, steps=(), error=error)
 
