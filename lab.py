@@ -11,6 +11,7 @@ Every other word goes to the `attnlab` command, for example:
 
   python lab.py check notebooks/01_softmax/01_softmax.ipynb     check the exercises in a notebook
   python lab.py grade                                           grade what students handed in
+  python lab.py demo                                            see a class graded, from release to report
   python lab.py build --check                                   do the notebooks match their sources?
   python lab.py book --open                                     make the book and read it in the browser
   python lab.py doctor                                          what isolation grading has on this machine

@@ -45,8 +45,9 @@ gradebook.db*
 submitted/
 autograded/
 feedback/
-report/
+report*.html
 exports/
+*.zip
 .attnlab/
 .ipynb_checkpoints/
 """

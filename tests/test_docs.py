@@ -109,10 +109,10 @@ ELSEWHERE = {
     "python lab.py test tests/lib -x": "tests/test_lab.py",
     "python lab.py book --open": "tests/browser/test_book.py",
     "nbgrader generate_assignment 00_start --force": "tests/course/test_nbgrader.py",
-    "ATTNLAB_SEED=20261121 nbgrader autograde 00_start": "tests/course/test_nbgrader.py",
-    "attnlab grade --assignment 00_start --seed 20261121 --require-isolation": "tests/autograder/test_grade_command.py",
+    "nbgrader autograde 00_start": "tests/course/test_nbgrader.py",
     "nbgrader generate_feedback 00_start": "tests/course/test_nbgrader.py",
     "nbgrader export": "tests/course/test_nbgrader.py",
+    "python lab.py demo": "tests/course/test_class_demo.py",
 }
 
 
@@ -126,8 +126,14 @@ def commands() -> list[str]:
     return list(dict.fromkeys(re.split(r"\s{2,}#", line)[0].strip() for line in lines))
 
 
+def first_class() -> list[str]:
+    """What the guide has an instructor type, in order, from a new course to the grades."""
+    section = read(INSTRUCTOR).split("## In fifteen minutes", 1)[1].split("\n## ", 1)[0]
+    return [line for block in re.findall(r"^```sh\n(.*?)^```$", section, re.M | re.S) for line in block.splitlines()]
+
+
 def test_every_command_of_the_pages_is_run_somewhere():
-    assert set(commands()) == set(RUN) | set(ELSEWHERE)
+    assert set(commands()) == set(RUN) | set(ELSEWHERE) | set(first_class())
     for command, where in ELSEWHERE.items():
         words = re.findall(r"nbgrader (\w+)|lab\.py (\w+)", command)
         text = read(ROOT / where)
@@ -149,6 +155,39 @@ def test_the_command_does_what_the_page_says(command, tmp_path, monkeypatch):
     if "submitted/ben" in command:
         (said,) = blocks(ROOT / "book" / "grading.md", "text")
         assert all(line in done.stdout for line in said.splitlines())
+
+
+@pytest.mark.slow
+def test_the_first_class_of_the_guide(tmp_path, monkeypatch):
+    """Every step, as typed, with the students of the page: each ends well, and the grades come out."""
+    paths.put_own_tools_first()
+    monkeypatch.setattr("webbrowser.open", lambda address: None)
+    monkeypatch.setattr("autograder.doctor.Health.isolated", True)  # whether it is, is not this test's question
+    monkeypatch.chdir(tmp_path)
+    for student, answer in {"anna": "(a + b) / 2", "ben": "a + b / 2"}.items():
+        hand_in(tmp_path / "in" / student, answer)
+    done = []
+    for command in first_class():
+        words = shlex.split(command)
+        if words[0] == "cd":
+            monkeypatch.chdir(tmp_path / words[1])
+            (students,) = blocks(INSTRUCTOR, "csv")
+            Path("students.csv").write_text(students, encoding="utf-8")
+            shutil.make_archive("hand-ins", "zip", tmp_path / "in")
+            continue
+        came = CliRunner().invoke(app, words[1:], catch_exceptions=False)
+        assert came.exit_code == 0, (command, came.output)
+        done.append(words[1])
+    assert done == ["course", "release", "collect", "grade", "feedback", "report", "export"]
+    assert [row.split(",")[-2:] for row in Path("exports/canvas.csv").read_text("utf-8").splitlines()] == [
+        ["00_start", "01_softmax"],
+        ["3", "23"],
+        ["3", ""],
+        ["0", ""],
+    ]
+    assert (
+        Path("report.html").is_file() and list(Path("feedback").rglob("*.html")) and Path("for-students.zip").is_file()
+    )
 
 
 def hand_in(folder: Path, answer: str) -> None:

@@ -1,6 +1,7 @@
 """`attnlab demo`: a class that is the same each time, and of which the grader knows what it was made of."""
 
 import json
+import re
 
 import pytest
 from handed import attnlab
@@ -8,6 +9,7 @@ from handed import attnlab
 from autograder import catalogue, submission
 from autograder.grading import grade
 from course import demo
+from course.paths import ROOT
 
 CALLED = ("overflows", "normalises_the_whole_array")  # by the right answer to another exercise, which fails then
 PLANNED = [
@@ -86,6 +88,9 @@ def test_the_demo_runs_from_the_course_to_the_report(tmp_path, monkeypatch):
     said = " ".join(done.stdout.split())
     assert "Collected 30 notebooks, 3 of them late" in said
     page = tmp_path / "demo" / "report.html"
+    promised = re.search(r"^```console\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.M | re.S)[1]
+    for line in promised.replace("demo/report.html", str(page)).splitlines():
+        assert " ".join(line.split()) in said, "the README shows something else"
     assert opened == [page.as_uri()]
     report = json.loads(attnlab("report", "--json", "--out", tmp_path / "r.html", course=tmp_path / "demo").stdout)
     assert {frozenset(pair["students"]) for pair in report["alike"]} == {frozenset({"elif", "mateo"})}

@@ -39,7 +39,8 @@ def test_a_new_course_has_its_own_secret_seed_and_git_does_not_take_it(tmp_path)
         assert stat.S_IMODE(seed.stat().st_mode) == 0o600
         assert stat.S_IMODE(course.stat().st_mode) == 0o700
     subprocess.run(["git", "init", "-q", str(course)], check=True)
-    (course / "gradebook.db").touch()
+    for name in ("gradebook.db", "report.html", "hand-ins.zip"):
+        (course / name).touch()
     added = subprocess.run(
         ["git", "-C", str(course), "ls-files", "--others", "--exclude-standard"], capture_output=True, text=True
     ).stdout.split()
