@@ -52,7 +52,7 @@ def add_font(app, exception):
     """Put the font beside the pages, with the signs that stand in their formulas."""
     if exception or app.builder.format != "html":
         return
-    signs = set("0123456789()[]{}|/+−=,.…")
+    signs = set("0123456789()[]{}|/+−=,.…√")  # the root is an element, <msqrt>, and stands in no page's text
     for page in app.outdir.rglob("*.html"):
         for formula in FORMULA.findall(page.read_text(encoding="utf-8")):
             signs.update(re.sub(r"<[^>]*>", "", formula))

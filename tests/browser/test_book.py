@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from fontTools.ttLib import TTFont
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
@@ -126,6 +127,13 @@ def test_formulas_are_set_by_the_browser_in_the_books_own_font(chromium, address
         fonts = page.evaluate("Array.from(document.fonts).filter(f => f.status == 'loaded').map(f => f.family)")
         assert any("STIX Two Math" in family for family in fonts)
         reader.shoot("book-chapter-light")
+
+
+def test_the_books_font_has_the_root_that_an_element_draws(site):
+    pages = [page.read_text(encoding="utf-8") for page in (site / "chapters").glob("*.html")]
+    assert any("<msqrt>" in page for page in pages)
+    with TTFont(site / "_static" / "stix-two-math.woff") as font:
+        assert ord("√") in font.getBestCmap()
 
 
 def test_search_finds_a_word_of_a_chapter(chromium, address):
