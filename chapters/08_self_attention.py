@@ -132,9 +132,11 @@ for d in (4, 16, 64, 256):
 # So give each role a matrix of its own, and let them be learned. With $W_q$ and $W_k$ of shape `(d_model, d_k)` and $W_v$
 # of shape `(d_model, d_v)`:
 #
-# $$q_t = x_t W_q \ \text{ what } t \text{ wants to know}, \qquad
-# k_t = x_t W_k \ \text{ by what } t \text{ can be found}, \qquad
-# v_t = x_t W_v \ \text{ what } t \text{ has to tell}.$$
+# $$\begin{aligned}
+# q_t &= x_t W_q &&\text{what word } t \text{ wants to know} \\
+# k_t &= x_t W_k &&\text{by what word } t \text{ can be found} \\
+# v_t &= x_t W_v &&\text{what word } t \text{ has to tell}
+# \end{aligned}$$
 #
 # Words are *rows*, so the matrix stands on the right, and for all rows at once $Q = X W_q$. These are not three inputs.
 # They are three views of one.
@@ -725,8 +727,8 @@ with interactive.once_solved("SelfAttention"):
             )
             apart = (vectors[:, None] - vectors).norm(dim=-1)
             report.append(
-                f"{language.__name__:8} {len(cases):3} sentences; of the same {'pair' if language is english else 'person'} "
-                f"at most {apart[same].max():.1e} apart, of another at least {apart[~same].min():.2f}"
+                f"{language.__name__:8} {len(cases):3} sentences, distance within a dot at most {apart[same].max():.0e}, "
+                f"between dots at least {apart[~same].min():.0f}"
             )
         dots = [plt.Line2D([], [], marker="o", linestyle="", color=PAINT[name], label=name) for name in NAMES]
         fig.legend(handles=dots, loc="outside lower center", ncols=6)
