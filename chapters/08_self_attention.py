@@ -549,8 +549,9 @@ with interactive.once_solved("SelfAttention and permutation_gap"):
 
 # %% [markdown]
 # The first trap is sorting. It forgets the order completely, so its output *stays*, where it should move along. It is
-# invariant, not equivariant, and the gap is large. The second is the causal mask. There is no position in it, and yet it
-# gives the order away: the first word sees one word, the second two, so the number of those that one sees is a clock.
+# invariant, not equivariant, and the gap is large. (The mean stays, too; but its rows are all alike, and to move them
+# changes nothing.) The second is the causal mask. There is no position in it, and yet it gives the order away: the first
+# word sees one word, the second two, so the number of those that one sees is a clock.
 #
 # ## Who loves whom?
 #
