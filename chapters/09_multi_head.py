@@ -15,6 +15,8 @@
 # *About two and a half hours, 65 minutes of them for the five exercises. You need chapters 4, 5 and 8.*
 
 # %%
+import functools
+
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -25,7 +27,7 @@ from attnlab.dot_product import attention_weights, scaled_dot_product_attention
 from autograder import check
 
 torch.set_num_threads(1)
-BLUE, ORANGE, GREEN, PINK = plotting.COLOURS[:4]
+BLUE, ORANGE, GREEN = plotting.COLOURS[:3]
 INK = plotting.INK
 
 # %% tags=["demo", "hide-input"] alt="A map with six houses as dots and a shaded polygon stretched around them. Half way between Ada's and Ben's house, inside the polygon, lies a diamond. An arrow runs from Ada's house to Ben's. The same arrow, drawn from the origin 0, ends far outside the polygon."
@@ -317,7 +319,7 @@ with interactive.once_solved("multi_head_attention"):
 # the first must look like. Guess the other three, before you scroll.**
 
 # %% tags=["demo", "hide-input"] alt="Four grids of eight rows, the output, and eight columns, the input. Right split, right merge: the lower triangle is filled. Wrong split, wrong merge: two small triangles, so words 5 to 8 do not see words 1 to 4, and nothing above the diagonal. Right split, wrong merge: stairs twice, with many orange squares above the diagonal. Wrong split, right merge: the squares of words 1 to 4 repeated under words 5 to 8, with orange squares above the diagonal."
-with interactive.once_solved("split_heads, merge_heads"):
+with interactive.once_solved("split_heads and merge_heads"):
     random = torch.Generator().manual_seed(0)
     x = torch.randn(1, 8, 8, generator=random, dtype=torch.float64)
     matrices = torch.randn(4, 8, 8, generator=random, dtype=torch.float64) / 8**0.5
@@ -409,8 +411,8 @@ with interactive.once_solved("parameter_count"):
         print(f"{num_heads:6}{d_k:8}{parameter_count(512, num_heads):13,}{products:24,}{weights:25,}")
 
 # %% [markdown]
-# Parameters: the same. Multiplications: the same. One thing grows: every head has a table of weights of its own, $T
-# \times S$ numbers. (Chapter 25 is about not writing them down.) Heads are free, *because they are narrow*. Whether narrow
+# Parameters: the same. Multiplications: the same. One thing grows: every head has a table of weights of its own,
+# $T \times S$ numbers. (Chapter 25 is about not writing them down.) Heads are free, *because they are narrow*. Whether narrow
 # is enough is a question for the experiment.
 #
 # ## As a module
@@ -552,7 +554,8 @@ def error(model, sizes=(6,), task="walk", d_model=24):
 #
 # The last step is where softmax comes in: $\alpha$ and $\beta$ are *not negative*. So at least 1 of 2 remains
 # unexplained, **half of the variance**, whatever is learned. It does not help to put a large network behind the head: what
-# is not in $u$ cannot be computed from it. Nor does it help to make the head wider. And the best it can do, equality, is
+# is not in $u$ cannot be computed from it. (The places are normally distributed, so the best that can be made of $u$ is
+# linear, and the formula is about that.) Nor does it help to make the head wider. And the best it can do, equality, is
 # to look at *one* of the two houses and forget the other.
 #
 # For *meet* the same formula has a plus, $\frac{(\alpha+\beta)^2}{\alpha^2+\beta^2}$, which is 2 for $\alpha = \beta$: all of
@@ -562,7 +565,7 @@ def error(model, sizes=(6,), task="walk", d_model=24):
 # two curves, from 1 head of width 24 to 24 heads of width 1.**
 
 # %% tags=["demo", "hide-input"] alt="Error against the number of heads, both axes logarithmic. Walk: the first point, one head, lies on the dotted line at one half; with two heads the error falls by a factor of about a hundred, and then it rises slowly with the number of heads. Meet: low at one head already, rising slowly to the right."
-with interactive.once_solved("MultiHeadAttention and what it is made of"):
+with interactive.once_solved("parameter_count and MultiHeadAttention"):
     heads = (1, 2, 4, 8, 12, 24)
     errors = {task: [error(train(n, task=task), task=task) for n in heads] for task in ("walk", "meet")}
     with plotting.house_style():
@@ -599,8 +602,13 @@ with interactive.once_solved("MultiHeadAttention and what it is made of"):
 # in one village, after 1,500 steps of training.
 
 # %% tags=["demo", "hide-input"] alt="Three tables with six questions as rows and the six people at home as columns. Head 1 and head 2: in each row one cell is brightest, at just under a half; it is the start in one head and the goal in the other. But all other cells are far from dark: about a tenth each. Third table, the two heads added up with their signs: in each row exactly one deep red cell, plus one, at the goal, one deep blue cell, minus one, at the start, and the others are white, zero."
-with interactive.once_solved("MultiHeadAttention and what it is made of"):
-    walker = train(2, steps=1500)
+HOMES = {"6": (6,), "2 to 11": tuple(range(2, 12))}  # how many are at home
+
+
+@functools.cache
+def trained(at_home):
+    """A network with two heads; trained when it is first asked for."""
+    return train(2, sizes=HOMES[at_home], steps=1500)
 
 
 @torch.no_grad()
@@ -618,7 +626,9 @@ def made_of_it(model, head):
     return model.W_v.weight[own, :2].T @ model.W_o.weight[:2, own].T  # nn.Linear keeps its matrix turned over
 
 
-with interactive.once_solved("MultiHeadAttention and what it is made of"):
+with interactive.once_solved("split_heads and MultiHeadAttention"):
+    trained.cache_clear()
+    walker = trained("6")
     query, key, value, mask, answer, start, goal = villages(1, torch.Generator().manual_seed(3), asked=6)
     weights = looks(walker, query, key, mask)[0, :, :, :6]  # (H, T, S), those at home
     size = [made_of_it(walker, head).diagonal().mean() for head in range(2)]
@@ -642,7 +652,7 @@ with interactive.once_solved("MultiHeadAttention and what it is made of"):
             ax.set_title(title)
         plt.show()
     for head in range(2):
-        (a, b), (c, d) = (made_of_it(walker, head) + 0.0).tolist()
+        (a, b), (c, d) = (made_of_it(walker, head).round(decimals=2) + 0.0).tolist()
         print(f"head {head + 1} makes of a place (x, y): ({a:.2f} x + {c:.2f} y, {b:.2f} x + {d:.2f} y)")
     print(f"error: {error(walker):.1e}")
 
@@ -652,11 +662,11 @@ with interactive.once_solved("MultiHeadAttention and what it is made of"):
 # are right, to a few hundred-thousandths of the variance.
 #
 # Look at what the heads make of a place: one multiplies it by about $+2.3$, the other by about $-2.3$. Only the *sum* is the
-# answer, and in the sum, on the right, everything falls into place: $+1$ at the goal, $-1$ at the start, **and exactly
+# answer, and in the sum, on the right, everything falls into place: $+1$ at the goal, $-1$ at the start, **and
 # nothing elsewhere**. The two heads give the same share to every bystander, and with opposite signs these shares cancel.
 #
-# It is cleverer than our plan. Let a head score its favourite $a$, the other one of the two $b$, and a bystander $0$. Our plan
-# wants all weight on one person, so $a \to \infty$: a softmax never says exactly 1 or exactly 0. The network wants only
+# It is cleverer than our plan. Let each head score its favourite $a$, the favourite of the other head $b$, and a bystander
+# $0$. Our plan wants all weight on one person, so $a \to \infty$: a softmax never says exactly 1 or exactly 0. The network wants only
 #
 # $$m\,\frac{e^a - e^b}{Z} = 1, \qquad Z = e^a + e^b + 4,$$
 #
@@ -690,15 +700,15 @@ def length(model, size):
     return ((given * answer).sum() / (answer * answer).sum()).item()
 
 
-with interactive.once_solved("MultiHeadAttention and what it is made of"):
-    traveller = train(2, sizes=tuple(range(2, 12)), steps=1500)
+with interactive.once_solved("split_heads and MultiHeadAttention"):
+    walker = trained("6")
     query, key, value, mask, answer, start, goal = villages(500, torch.Generator().manual_seed(1))
     weights = looks(walker, query, key, mask)
     asked_about = torch.zeros(500, 4, 11).scatter(-1, torch.stack([start, goal], -1), 1.0)[:, None]
     bystander = ((weights * (1 - asked_about)).sum(-1) / 4).mean().item()  # the share of each, six at home
 
     sizes = np.arange(2, 12)
-    lengths = {name: [length(model, n) for n in sizes] for name, model in (("6", walker), ("2 to 11", traveller))}
+    lengths = {name: [length(trained(name), n) for n in sizes] for name in HOMES}
     predicted = 1 / (1 + (sizes - 6) * bystander)
     with plotting.house_style():
         fig, (village, ax) = plt.subplots(1, 2, figsize=(9.4, 3.8), width_ratios=[1, 1.15])
@@ -733,14 +743,15 @@ with interactive.once_solved("MultiHeadAttention and what it is made of"):
 # both networks, with six at home:
 
 # %% tags=["demo"]
-with interactive.once_solved("MultiHeadAttention and what it is made of"):
+with interactive.once_solved("split_heads and MultiHeadAttention"):
     query, key, value, mask, answer, start, goal = villages(500, torch.Generator().manual_seed(1))
-    for name, model in (("trained with 6", walker), ("trained with 2 to 11", traveller)):
+    for name in HOMES:
+        model = trained(name)
         weights = looks(model, query, key, mask)
         for head in range(2):
             on_start, on_goal = (weights[:, head].gather(-1, w[..., None]).mean() for w in (start, goal))
             m = made_of_it(model, head).diagonal().mean()
-            print(f"{name:21} head {head + 1}: start {on_start:4.0%}, goal {on_goal:4.0%}, times {m:+.2f}")
+            print(f"trained with {name:8} head {head + 1}: start {on_start:4.0%}, goal {on_goal:4.0%}, times {m:+.2f}")
 
 # %% [markdown]
 # *This* is the division of labour that we expected: one head fetches the start, times $-1$, the other the goal, times
@@ -754,7 +765,7 @@ with interactive.once_solved("MultiHeadAttention and what it is made of"):
 # number: outputs, the weights of all heads, and gradients.
 
 # %% tags=["demo"]
-with interactive.once_solved("MultiHeadAttention and what it is made of"):
+with interactive.once_solved("MultiHeadAttention and the functions before it"):
     torch.manual_seed(0)
     theirs = nn.MultiheadAttention(24, 3, batch_first=True).double().eval()
     nn.init.normal_(theirs.in_proj_bias)  # they start at zero, which would hide a mistake
@@ -784,12 +795,12 @@ with interactive.once_solved("MultiHeadAttention and what it is made of"):
 # Mind the `~` in that cell. None of these three gives an error.
 
 # %% tags=["demo"]
-with interactive.once_solved("MultiHeadAttention and what it is made of"), torch.no_grad():
+with interactive.once_solved("MultiHeadAttention and the functions before it"), torch.no_grad():
     wrong = theirs(x, memory, memory, attn_mask=mask)[0]
     print(f"1  a mask handed over as it is: the output is off by up to {(wrong - their_out).abs().max():.2f}")
 
     query, key, value, at_home, answer, start, goal = villages(500, torch.Generator().manual_seed(1))
-    average = looks(traveller, query, key, at_home).mean(1)  # what PyTorch's module returns as "the" weights
+    average = looks(trained("2 to 11"), query, key, at_home).mean(1)  # what PyTorch's module returns as "the" weights
     on_start, on_goal = (average.gather(-1, w[..., None]).mean() for w in (start, goal))
     print(f"2  the weights that it returns unless told otherwise: start {on_start:.0%}, goal {on_goal:.0%}")
 

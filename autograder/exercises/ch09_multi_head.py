@@ -161,6 +161,13 @@ def exchanges_heads_and_columns(x, num_heads):
 
 
 @split_heads.misconception(caught_by=test_split_heads_of_known_numbers)
+def exchanges_positions_and_columns_on_the_way_in(x, num_heads):
+    """The wrong two axes changed places: from (B, T, H, d_k) the positions went to the end, (B, d_k, H, T). Exchange
+    axes 1 and 2."""
+    return x.reshape(*x.shape[:2], num_heads, -1).transpose(1, 3)
+
+
+@split_heads.misconception(caught_by=test_split_heads_of_known_numbers)
 def turns_each_head_over(x, num_heads):
     """Each head is turned over, (B, H, d_k, T), as keys are before a matrix product. The product is attention's own
     business; here positions come before columns: (B, H, T, d_k)."""
@@ -484,7 +491,7 @@ def test_one_sequence_that_asks_itself(student, rng):
 def test_a_mask_holds_for_every_head(student, rng):
     """A mask broadcasts to `(B, H, T, S)`: one for all, one a sequence, one a head. Where it is False, no weight."""
     inputs = *_asked(rng), H
-    for shape in ((T, S), (B, 1, 1, S), (B, 1, T, S), (H, 1, S), (B, H, T, S)):
+    for shape in ((T, S), (B, 1, 1, S), (B, 1, T, S), (1, H, 1, S), (B, H, T, S)):
         mask = torch.tensor(rng.random(shape) < 0.5)
         mask[..., 0], mask[..., 1] = False, True
         want = reference.multi_head_attention(*inputs, mask)
@@ -601,6 +608,7 @@ _mask_timidly = _with_weights(lambda scores, mask: torch.softmax(_filled(scores,
 _nan_on_empty = _with_weights(lambda scores, mask: torch.softmax(_filled(scores, mask, -torch.inf), -1))
 _mean_on_empty = _with_weights(lambda scores, mask: torch.softmax(_filled(scores, mask, -1e9), -1))
 _queries_compete = _with_weights(lambda scores, mask: masked_softmax(scores, mask, -2))
+_heads_compete = _with_weights(lambda scores, mask: masked_softmax(scores, mask, 1))
 _by_sigmoid = _with_weights(lambda scores, mask: torch.sigmoid(_filled(scores, mask, -torch.inf)))
 _without_softmax = _with_weights(lambda scores, mask: _filled(scores, mask, 0.0))
 
@@ -787,6 +795,13 @@ def gives_all_heads_the_first_weights(query, key, value, W_q, W_k, W_v, W_o, num
 def lets_queries_compete(query, key, value, W_q, W_k, W_v, W_o, num_heads, mask=None):
     """The softmax ran over the queries. It is a query that shares out its look among the keys: the last axis."""
     return _steps(query, key, value, W_q, W_k, W_v, W_o, num_heads, mask, attend=_queries_compete)
+
+
+@multi_head_attention.misconception(caught_by=test_each_head_attends_with_its_own_columns)
+def lets_heads_compete(query, key, value, W_q, W_k, W_v, W_o, num_heads, mask=None):
+    """The softmax ran over the heads, axis 1 of (B, H, T, S). Heads do not compete: each shares out a look of its own
+    among the keys, the last axis. Count it from the end, `dim=-1`."""
+    return _steps(query, key, value, W_q, W_k, W_v, W_o, num_heads, mask, attend=_heads_compete)
 
 
 @multi_head_attention.misconception(caught_by=test_two_heads_of_known_numbers)
@@ -1391,6 +1406,15 @@ class HeadsWithOtherNames(_InSteps):
 
 
 @MultiHeadAttention.misconception(caught_by=test_the_module_has_four_layers_with_biases)
+class HeadsOfNoModule(nn.Module):
+    """`super().__init__()` was not called, or not first. It makes the place where a module keeps its layers, so it
+    comes before the first `self.W_q = …`."""
+
+    def __init__(self, d_model, num_heads, dropout=0.0):
+        self.W_q = nn.Linear(d_model, d_model)
+
+
+@MultiHeadAttention.misconception(caught_by=test_the_module_has_four_layers_with_biases)
 class HeadsWithLayersOfTheirOwn(_InSteps):
     """Each head has three layers of its own, in lists. That can be right, and more heads cost no more if each is d_k
     wide; but it is H small products in place of one large, and the names are not those that were asked for. Make one
@@ -1591,6 +1615,15 @@ class HeadsWhereQueriesCompete(_InSteps):
 
 
 @MultiHeadAttention.misconception(caught_by=test_the_module_gives_the_numbers_of_pytorch)
+class HeadsThatCompete(_InSteps):
+    """The softmax ran over the heads, axis 1 of (B, H, T, S). Heads do not compete: each shares out a look of its own
+    among the keys, the last axis."""
+
+    def weights(self, scores, mask):
+        return masked_softmax(scores, mask, 1)
+
+
+@MultiHeadAttention.misconception(caught_by=test_the_module_gives_the_numbers_of_pytorch)
 class HeadsWithATuple(_InSteps):
     """`forward` returns a pair, the answer and the weights, as PyTorch's module does. The answer alone was asked
     for."""
@@ -1727,11 +1760,23 @@ class HeadsThatDropScores(_InSteps):
 
 @MultiHeadAttention.misconception(caught_by=test_dropout_falls_on_the_weights_and_only_in_training)
 class HeadsThatDropTheirAnswers(_InSteps):
-    """Dropout fell on single numbers of the answer, or of the values. The Transformer does drop the answer, outside of
-    attention (chapter 12). Here it falls on the weights: after the softmax, before they meet the values."""
+    """Dropout fell on single numbers of what the heads found. Here it falls on the weights: after the softmax, before
+    they meet the values. Then a head misses whole keys, not a number here and there."""
 
     def attend(self, q, k, v, mask):
         return self.dropout(self.weights(self.scores(q, k), mask) @ v)
+
+
+@MultiHeadAttention.misconception(caught_by=test_dropout_falls_on_the_weights_and_only_in_training)
+class HeadsThatDropTheOutput(_InSteps):
+    """Dropout fell on the numbers that come out of `W_o`. The Transformer drops there too, outside of attention
+    (chapter 12). Here it falls on the weights: after the softmax, before they meet the values."""
+
+    def attend(self, q, k, v, mask):
+        return self.weights(self.scores(q, k), mask) @ v
+
+    def forward(self, query, key, value, mask=None):
+        return self.dropout(super().forward(query, key, value, mask))
 
 
 @MultiHeadAttention.misconception(caught_by=test_dropout_falls_on_the_weights_and_only_in_training)
