@@ -404,11 +404,12 @@ def parameter_count(d_model, num_heads, bias=False):
 
 # %% tags=["demo"]
 with interactive.once_solved("parameter_count"):
-    print(f"{'heads':>6}{'width':>8}{'parameters':>13}{'multiplied for scores':>24}{'weights of 1,024 words':>25}")
+    report = [f"{'heads':>6}{'width':>8}{'parameters':>13}{'multiplied for scores':>24}{'weights of 1,024 words':>25}"]
     for num_heads in (1, 2, 8, 64, 512):
         d_k = 512 // num_heads
         products, weights = num_heads * 1024 * 1024 * d_k, num_heads * 1024 * 1024
-        print(f"{num_heads:6}{d_k:8}{parameter_count(512, num_heads):13,}{products:24,}{weights:25,}")
+        report.append(f"{num_heads:6}{d_k:8}{parameter_count(512, num_heads):13,}{products:24,}{weights:25,}")
+    print("\n".join(report))
 
 # %% [markdown]
 # Parameters: the same. Multiplications: the same. One thing grows: every head has a table of weights of its own,
@@ -764,28 +765,35 @@ with interactive.once_solved("split_heads and MultiHeadAttention"):
 # `(3 * d_model, d_model)`; `out_proj` is $W_o$. Take its weights apart, give them to your module, and compare number by
 # number: outputs, the weights of all heads, and gradients.
 
+
 # %% tags=["demo"]
-with interactive.once_solved("MultiHeadAttention and the functions before it"):
-    torch.manual_seed(0)
-    theirs = nn.MultiheadAttention(24, 3, batch_first=True).double().eval()
-    nn.init.normal_(theirs.in_proj_bias)  # they start at zero, which would hide a mistake
-    nn.init.normal_(theirs.out_proj.bias)
-    yours = MultiHeadAttention(24, 3).double().eval()
+def taken_over(theirs):
+    """Your module with the weights of PyTorch's."""
+    yours = MultiHeadAttention(theirs.embed_dim, theirs.num_heads).to(theirs.in_proj_weight.dtype).eval()
     state = {"W_o.weight": theirs.out_proj.weight, "W_o.bias": theirs.out_proj.bias}
     for name, W, b in zip("qkv", theirs.in_proj_weight.chunk(3), theirs.in_proj_bias.chunk(3), strict=True):
         state |= {f"W_{name}.weight": W, f"W_{name}.bias": b}
-    print(yours.load_state_dict(state))
+    yours.load_state_dict(state)
+    return yours
 
-    x, memory = (torch.randn(2, n, 24, dtype=torch.float64, requires_grad=True) for n in (5, 7))
-    mask = torch.rand(5, 7) < 0.6
-    mask[:, 0] = True
+
+torch.manual_seed(0)
+theirs = nn.MultiheadAttention(24, 3, batch_first=True).double().eval()
+nn.init.normal_(theirs.in_proj_bias)  # they start at zero, which would hide a mistake
+nn.init.normal_(theirs.out_proj.bias)
+x, memory = (torch.randn(2, n, 24, dtype=torch.float64, requires_grad=True) for n in (5, 7))
+mask = torch.rand(5, 7) < 0.6
+mask[:, 0] = True
+their_out, their_weights = theirs(x, memory, memory, attn_mask=~mask, average_attn_weights=False)
+
+with interactive.once_solved("MultiHeadAttention and the functions before it"):
+    yours = taken_over(theirs)
     out = yours(x, memory, memory, mask)
-    their_out, their_weights = theirs(x, memory, memory, attn_mask=~mask, average_attn_weights=False)
     print(f"output {tuple(out.shape)}: greatest difference {(out - their_out).abs().max():.1e}")
     print(f"weights {tuple(their_weights.shape)}: {(looks(yours, x, memory, mask) - their_weights).abs().max():.1e}")
     g = torch.randn_like(out)
-    pairs = zip(torch.autograd.grad((out * g).sum(), x), torch.autograd.grad((their_out * g).sum(), x), strict=True)
-    print(f"gradient at the queries: {max((a - b).abs().max() for a, b in pairs):.1e}")
+    mine, other = (torch.autograd.grad((o * g).sum(), (x, memory), retain_graph=True) for o in (out, their_out))
+    print(f"gradients at x and memory: {max((a - b).abs().max() for a, b in zip(mine, other, strict=True)):.1e}")
     one, other = (sum(p.numel() for p in module.parameters()) for module in (yours, theirs))
     print(f"parameters: yours {one:,}, theirs {other:,}, by your formula {parameter_count(24, 3, bias=True):,}")
 
@@ -795,7 +803,8 @@ with interactive.once_solved("MultiHeadAttention and the functions before it"):
 # Mind the `~` in that cell. None of these three gives an error.
 
 # %% tags=["demo"]
-with interactive.once_solved("MultiHeadAttention and the functions before it"), torch.no_grad():
+with interactive.once_solved("MultiHeadAttention and the functions before it"):
+    yours = taken_over(theirs)
     wrong = theirs(x, memory, memory, attn_mask=mask)[0]
     print(f"1  a mask handed over as it is: the output is off by up to {(wrong - their_out).abs().max():.2f}")
 
@@ -804,11 +813,10 @@ with interactive.once_solved("MultiHeadAttention and the functions before it"), 
     on_start, on_goal = (average.gather(-1, w[..., None]).mean() for w in (start, goal))
     print(f"2  the weights that it returns unless told otherwise: start {on_start:.0%}, goal {on_goal:.0%}")
 
-    nothing = torch.zeros(5, 7, dtype=torch.bool)
-    print(
-        "3  a query that may see nothing:  yours", yours(x, memory, memory, nothing)[0, 0, :2].numpy().round(2), end=""
-    )
-    print("  theirs", theirs(x, memory, memory, attn_mask=~nothing)[0][0, 0, :2].numpy())
+    nobody = torch.zeros(5, 7, dtype=torch.bool)
+    ours, pytorchs = yours(x, memory, memory, nobody), theirs(x, memory, memory, attn_mask=~nobody)[0]
+    for name, answer in (("yours", ours), ("theirs", pytorchs)):
+        print(f"3  a query that may see nothing gets from {name}:", answer[0, 0, :3].detach().numpy().round(2))
 
 # %% [markdown]
 # 1. Its boolean masks mean the opposite: True is *hidden*. Both are sensible; what hurts is that both are booleans.
