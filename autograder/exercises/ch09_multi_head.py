@@ -17,6 +17,7 @@ from autograder.student import StudentError
 B, T, S, H, D_K = 2, 5, 7, 3, 11
 D_MODEL = H * D_K
 
+EDITS = "Does a function with a `_` at its end, or `+=`, do that?"
 NO_GRADIENT = "Was something detached, turned into NumPy, or not used at all?"
 MULTI_HEAD = (
     "torch.nn.MultiheadAttention",
@@ -34,11 +35,6 @@ def _view(x):
     """The same numbers with gaps between them, and with the axes in another order in memory."""
     apart = torch.stack([x, x + 1], -1)
     return apart.transpose(0, 1).contiguous().transpose(0, 1)[..., 0]
-
-
-def _unchanged(names, now, before):
-    for name, x, was in zip(names, now, before, strict=True):
-        expect.close(x, was, f"Your function edited `{name}`. Does a function with a `_` at its end, or `+=`, do that?")
 
 
 # ------------------------------------------------------------------------------------------------------ split_heads
@@ -81,17 +77,16 @@ def test_split_heads_where_shapes_do_not_warn(student, rng):
 
 @split_heads.check(points=1)
 def test_split_heads_pass_gradients_and_leave_x_alone(student, rng):
-    """It takes float64 and views, x is the same afterwards, and gradients find their way back."""
+    """It takes float64 and views, gradients find their way back, and x is the same afterwards."""
     x, g = _draw(rng, (B, T, D_MODEL), (B, H, T, D_K), dtype=torch.float64)
     x = _view(x)
-    before = x.clone()
     want = reference.split_heads(x, H).clone()
     came = student.split_heads.gradients(x, H, cotangent=g)
     expect.close(came.value, want)
     expect.true(came.inputs[0] is not None, "No gradient comes back to x.", NO_GRADIENT)
     expect.close(came.inputs[0], reference.merge_heads(g), "Does each number come back to where it was taken from?")
     expect.close(student.split_heads(x, H), want)
-    _unchanged(["x"], [x], [before])
+    expect.unchanged(student, EDITS)
 
 
 @split_heads.inputs
@@ -280,17 +275,16 @@ def test_merge_heads_where_shapes_do_not_warn(student, rng):
 
 @merge_heads.check(points=1)
 def test_merge_heads_pass_gradients_and_leave_x_alone(student, rng):
-    """It takes float64 and views, x is the same afterwards, and gradients find their way back."""
+    """It takes float64 and views, gradients find their way back, and x is the same afterwards."""
     x, g = _draw(rng, (B, H, T, D_K), (B, T, D_MODEL), dtype=torch.float64)
     x = _view(x)
-    before = x.clone()
     want = _side_by_side(x)
     came = student.merge_heads.gradients(x, cotangent=g)
     expect.close(came.value, want)
     expect.true(came.inputs[0] is not None, "No gradient comes back to x.", NO_GRADIENT)
     expect.close(came.inputs[0], reference.split_heads(g, H), "Does each number come back to where it was taken from?")
     expect.close(student.merge_heads(x), want)
-    _unchanged(["x"], [x], [before])
+    expect.unchanged(student, EDITS)
 
 
 @merge_heads.inputs
@@ -530,7 +524,6 @@ def test_gradients_of_multi_head_attention(student, rng):
     mask = torch.tensor(rng.random((T, S)) < 0.7)
     mask[:, 3] = True
     g = torch.tensor(rng.normal(size=(B, T, D_MODEL)))
-    before = [x.clone() for x in (*inputs, mask)]
     leaves = [x.clone().requires_grad_() for x in inputs]
     out = reference.multi_head_attention(*leaves, H, mask)
     wanted = torch.autograd.grad((out * g).sum(), leaves)
@@ -541,7 +534,7 @@ def test_gradients_of_multi_head_attention(student, rng):
         expect.true(gradient is not None, f"No gradient reaches `{name}`: it would never learn.", NO_GRADIENT)
         expect.close(gradient, right, f"This is the gradient of `{name}`. Is the way there all PyTorch?")
     expect.close(student.multi_head_attention(*inputs, H, mask), out)
-    _unchanged((*names, "mask"), (*inputs, mask), before)
+    expect.unchanged(student, EDITS)
 
 
 @multi_head_attention.inputs
@@ -1330,12 +1323,11 @@ def test_heads_must_divide_d_model(student, rng):
 
 @MultiHeadAttention.check(points=1)
 def test_the_module_leaves_its_inputs_alone(student, rng):
-    """It takes float64 and views; what was passed in is the same afterwards; and its numbers survive saving."""
+    """It takes float64 and views, its numbers survive saving, and what was passed in is the same afterwards."""
     inputs = [_view(x) for x in _draw(rng, (B, T, D_MODEL), (B, S, D_MODEL), (B, S, D_MODEL), dtype=torch.float64)]
     state = _state(rng, dtype=torch.float64)
     mask = torch.ones(B, 1, T, S, dtype=torch.bool)
     mask[:, :, 1, 2:] = False
-    before = [x.clone() for x in (*inputs, mask)]
     ours = reference.MultiHeadAttention(D_MODEL, H).double().eval()
     ours.load_state_dict(state)
     want = ours(*inputs, mask)
@@ -1343,12 +1335,12 @@ def test_the_module_leaves_its_inputs_alone(student, rng):
     module.double()
     module.load_state_dict(state)
     expect.close(module(*inputs, mask), want)
-    _unchanged(("query", "key", "value", "mask"), (*inputs, mask), before)
     expect.close(module(*inputs, mask=mask), want, "The second answer differs from the first.")
     again = student.MultiHeadAttention(D_MODEL, H)
     again.double()
     again.load_state_dict(dict(module.state_dict()))
     expect.close(again(*inputs, mask), want, "Are all numbers that matter in `state_dict()`?")
+    expect.unchanged(student, EDITS)
 
 
 class _InSteps(nn.Module):
