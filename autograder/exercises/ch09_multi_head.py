@@ -1,6 +1,7 @@
 """Chapter 9, multi-head attention: several small looks side by side, out of one split projection."""
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -422,6 +423,7 @@ multi_head_attention = Exercise(
     forbidden=MULTI_HEAD,
 )
 MATRICES = ("W_q", "W_k", "W_v", "W_o")
+_right: Callable[..., torch.Tensor] = reference.multi_head_attention
 
 
 def _asked(rng, *, T=T, S=S, H=H, d_k=D_K, dtype=torch.float32):
@@ -452,7 +454,7 @@ def test_each_head_attends_with_its_own_columns(student, rng):
         query, key, value, W_q, W_k, W_v, _ = _asked(rng, T=T_, S=S_, H=H_, d_k=d_k)
         W_o = torch.eye(H_ * d_k)
         inputs = query, key, value, W_q, W_k, W_v, W_o, H_
-        want = reference.multi_head_attention(*inputs)
+        want = _right(*inputs)
         expect.close(
             student.multi_head_attention(*inputs),
             want,
@@ -464,7 +466,7 @@ def test_each_head_attends_with_its_own_columns(student, rng):
 def test_what_the_heads_found_is_mixed(student, rng):
     """What the heads found, side by side, is multiplied by `W_o`."""
     inputs = *_asked(rng), H
-    want = reference.multi_head_attention(*inputs)
+    want = _right(*inputs)
     expect.close(student.multi_head_attention(*inputs), want, "Does the merged answer meet W_o, as `merged @ W_o`?")
 
 
@@ -473,7 +475,7 @@ def test_one_sequence_that_asks_itself(student, rng):
     """Query, key and value may be one and the same sequence; and there may be as many heads as positions."""
     for H_, d_k, T_ in ((5, 5, 5), (2, 3, 4)):
         x, _, _, *W = _asked(rng, T=T_, S=T_, H=H_, d_k=d_k)
-        want = reference.multi_head_attention(x, x, x, *W, H_)
+        want = _right(x, x, x, *W, H_)
         expect.close(
             student.multi_head_attention(x, x, x, *W, H_),
             want,
@@ -488,14 +490,14 @@ def test_a_mask_holds_for_every_head(student, rng):
     for shape in ((T, S), (B, 1, 1, S), (B, 1, T, S), (1, H, 1, S), (B, H, T, S)):
         mask = torch.tensor(rng.random(shape) < 0.5)
         mask[..., 0], mask[..., 1] = False, True
-        want = reference.multi_head_attention(*inputs, mask)
+        want = _right(*inputs, mask)
         expect.close(
             student.multi_head_attention(*inputs, mask),
             want,
             f"For a mask of shape {shape}: does it reach attention as it is, for all heads, before the softmax?",
         )
     loud, mask = [inputs[0], 400 * inputs[1], *inputs[2:]], (torch.arange(S) == 1)[None]
-    want = reference.multi_head_attention(*loud, mask)
+    want = _right(*loud, mask)
     expect.close(
         student.multi_head_attention(*loud, mask=mask),
         want,
@@ -509,7 +511,7 @@ def test_a_query_that_may_see_nothing_gets_zeros(student, rng):
     inputs = *_asked(rng), H
     mask = torch.ones(B, 1, T, S, dtype=torch.bool)
     mask[0, 0, 1] = mask[1, 0, 2:4] = False
-    want = reference.multi_head_attention(*inputs, mask)
+    want = _right(*inputs, mask)
     expect.close(
         student.multi_head_attention(*inputs, mask),
         want,
@@ -525,7 +527,7 @@ def test_gradients_of_multi_head_attention(student, rng):
     mask[:, 3] = True
     g = torch.tensor(rng.normal(size=(B, T, D_MODEL)))
     leaves = [x.clone().requires_grad_() for x in inputs]
-    out = reference.multi_head_attention(*leaves, H, mask)
+    out = _right(*leaves, H, mask)
     wanted = torch.autograd.grad((out * g).sum(), leaves)
     came = student.multi_head_attention.gradients(*inputs, H, mask, cotangent=g)
     expect.close(came.value, out)
@@ -1138,7 +1140,7 @@ MultiHeadAttention = Exercise(
 
 def _state(rng, d=D_MODEL, dtype=torch.float32):
     """Weights and biases for the four layers, by name."""
-    state = {}
+    state: dict[str, torch.Tensor] = {}
     for name in MATRICES:
         W, bias = _draw(rng, (d, d), (d,), dtype=dtype)
         state |= {f"{name}.weight": W / d**0.5, f"{name}.bias": bias}
@@ -1414,9 +1416,8 @@ class HeadsWithLayersOfTheirOwn(_InSteps):
 
     def make_layers(self, d_model):
         d_k = d_model // self.num_heads
-        self.W_q, self.W_k, self.W_v = (
-            nn.ModuleList([nn.Linear(d_model, d_k) for _ in range(self.num_heads)]) for _ in range(3)
-        )
+        for name in MATRICES[:3]:
+            setattr(self, name, nn.ModuleList([nn.Linear(d_model, d_k) for _ in range(self.num_heads)]))
         self.W_o = nn.Linear(d_model, d_model)
 
 
@@ -1466,7 +1467,7 @@ class HeadsWithoutTheirBiases(_InSteps):
 
     def forward(self, query, key, value, mask=None):
         matrices = (getattr(self, name).weight.mT for name in MATRICES)
-        return reference.multi_head_attention(query, key, value, *matrices, self.num_heads, mask)
+        return _right(query, key, value, *matrices, self.num_heads, mask)
 
 
 @MultiHeadAttention.misconception(caught_by=test_the_module_gives_the_numbers_of_pytorch)
