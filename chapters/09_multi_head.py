@@ -925,5 +925,5 @@ with interactive.once_solved("MultiHeadAttention and the functions before it"):
 # - T. Ye et al., "Differential Transformer", 2024. Builds the trick of our two heads in: the difference of two softmaxes.
 # - N. Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014.
 #
-# **Next:** chapter 10. You may shuffle the words of the sentence, and nothing in this chapter would notice. How does
-# attention learn what comes first?
+# **Next:** [10 · Positions](../10_positions/10_positions.ipynb). You may shuffle the words of the sentence, and nothing
+# in this chapter would notice. How does attention learn what comes first?
