@@ -252,6 +252,8 @@ class Collector:
             return became("new")
         if hashlib.sha256(path.read_bytes()).hexdigest() == found.digest:
             self.memory.setdefault(found.key, _origin(found))
+            if _stamp(found) and timestamp_in(folder) is None:  # there was no due date when it came
+                _write_whole(folder / "timestamp.txt", _stamp(found))
             return became("unchanged")
         later = self._is_later_than_there(found, path)
         if later is None:
@@ -268,12 +270,9 @@ class Collector:
     def _write(self, folder: Path, path: Path, found: Found) -> None:
         """The notebook, whole or not at all, and when it came. What was graded of an earlier one is no longer done."""
         folder.mkdir(parents=True, exist_ok=True)
-        when = found.handin.when
-        if when is None and found.handin.late and found.target.due:
-            when = found.target.due + timedelta(seconds=1)
         stamp = folder / "timestamp.txt"
-        if when is not None:
-            _write_whole(stamp, f"{when:%Y-%m-%d %H:%M:%S.%f} UTC".encode())
+        if written := _stamp(found):
+            _write_whole(stamp, written)
         elif path.exists():
             stamp.unlink(missing_ok=True)
         _write_whole(path, found.handin.entry.path.read_bytes())
@@ -360,6 +359,14 @@ def _name(handin: HandIn) -> str:
 def _is_late(found: Found) -> bool:
     due, when = found.target.due, found.handin.when
     return found.handin.late or bool(due and when and when > due)
+
+
+def _stamp(found: Found) -> bytes:
+    """What nbgrader reads of when it came; empty where nothing is known. Late without a time is one second late."""
+    when = found.handin.when
+    if when is None and found.handin.late and found.target.due:
+        when = found.target.due + timedelta(seconds=1)
+    return f"{when:%Y-%m-%d %H:%M:%S.%f} UTC".encode() if when else b""
 
 
 def _is_later(one: HandIn, other: HandIn) -> bool | None:

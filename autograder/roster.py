@@ -25,6 +25,7 @@ ALSO_CALLED = {
     "lms_user_id": ("lms_user_id", "lms_id", "canvas_id", "canvas_user_id", "user_id"),
     "name": ("name", "full_name", "student", "student_name"),
 }
+DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,8 @@ def _odd(student: Student) -> str:
         return f"{student.id!a} is no id, for it holds a sign that is markup or cannot be printed"
     if re.search(r'[/\\:*?"<>|]', student.id) or student.id.startswith((".", "~")) or student.id.endswith("."):
         return f"{student.id!a} cannot name a folder; take an id of letters and digits"
+    if DEVICE.fullmatch(student.id):
+        return f"{student.id!a} is the name of a device on Windows; take another id"
     if student.id[0] in "=+-@":
         return f"{student.id!a} would be a formula in a spreadsheet; take an id of letters and digits"
     return ""
@@ -264,7 +267,8 @@ def new_student(clue: Clue, taken: Callable[[str], bool]) -> Student:
     if not comma:
         first, _, last = clue.name.rpartition(" ")
     made = re.sub(r"[^\w.@-]+", "-", clue.id or clue.email or _plain(clue.name) or clue.lms_user_id).strip("-.@ ")
-    unique, count = made or "unknown", 1
+    made = f"{made}-student" if DEVICE.fullmatch(made) else made or "unknown"
+    unique, count = made, 1
     while taken(unique):
         count += 1
         unique = f"{made}-{count}"

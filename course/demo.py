@@ -171,7 +171,8 @@ def _archive(number: int, assignment: str, handed: list[tuple[Sheet, bytes]]) ->
             }
             info = zipfile.ZipInfo(f"{root}/{key}/{sheet.file or f'{assignment}.ipynb'}", when.timetuple()[:6])
             archive.writestr(info, data, zipfile.ZIP_DEFLATED)
-        archive.writestr(f"{root}/submission_metadata.yml", yaml.safe_dump(record, allow_unicode=True))
+        info = zipfile.ZipInfo(f"{root}/submission_metadata.yml", DUE[assignment].timetuple()[:6])
+        archive.writestr(info, yaml.safe_dump(record, allow_unicode=True))
     return out.getvalue()
 
 

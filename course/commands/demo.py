@@ -1,13 +1,17 @@
 """``attnlab demo``: a class, graded before your eyes."""
 
+import io
+import json
 import os
 import tempfile
 import time
 import webbrowser
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from course.console import app, complain, say, stop
 
@@ -20,6 +24,7 @@ def demo(
     ] = None,
     look: Annotated[bool, typer.Option("--open/--no-open", help="Open the report in the browser.")] = True,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Submissions at a time.")] = os.cpu_count() or 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """See the grader work: an invented class of 16 hands in 30 notebooks, and you see what comes of them.
 
@@ -33,19 +38,20 @@ def demo(
     """
     from autograder import handins, releasing, roster
     from autograder.collecting import Collector
-    from autograder.coursework import Coursework
+    from autograder.coursework import STUDENTS, Coursework
     from autograder.database import GradebookError
     from autograder.report.teacher import write_report
     from course import demo as invented
     from course import newcourse
     from course.grading import grade_class
 
+    show = (lambda *_: None) if as_json else _step
     began = time.monotonic()
     target = folder or Path(tempfile.mkdtemp(prefix="attnlab-demo-"))
     try:
         made = newcourse.make(target, invented.CHAPTERS, "demo", invented.SEED)
-        invented.enrolled(made.folder / roster_file())
-        _step(
+        invented.enrolled(made.folder / STUDENTS)
+        show(
             "A course", f"of {len(made.assignments)} chapters and {len(invented.NAMES)} invented students", "course new"
         )
         with Coursework(made.folder) as course:
@@ -54,7 +60,7 @@ def demo(
                 for result in releasing.release(course, [name], invented.DUE[name]):
                     if result.error:
                         stop(f"{name}: {result.error}")
-            _step("Released", f"{', '.join(made.assignments)}, with their due dates", "release --due …")
+            show("Released", f"{', '.join(made.assignments)}, with their due dates", "release --due …")
             with complain.status("students are writing …"), tempfile.TemporaryDirectory() as place:
                 handed = []
                 for name, data in invented.archives().items():
@@ -63,34 +69,41 @@ def demo(
                 collector = Collector(course)
                 placed = list(collector.place(handed))
             late = sum(one.late for one in placed)
-            _step("Collected", f"{len(placed)} notebooks, {late} of them late", "collect 01_softmax.zip …")
-        _step("Graded", "each in a process of its own, with inputs from a secret seed", "grade")
-        status = grade_class(made.folder, (), (), False, None, jobs, None, False)
+            show("Collected", f"{len(placed)} notebooks, {late} of them late", "collect 01_softmax.zip …")
+        show("Graded", "each in a process of its own, with inputs from a secret seed", "grade")
+        said = io.StringIO()
+        with redirect_stdout(said) if as_json else nullcontext():
+            status = grade_class(made.folder, (), (), False, None, jobs, None, as_json)
         if status not in (0, 1):
             raise typer.Exit(status)
         page = made.folder / "report.html"
         with complain.status("drawing the report …"):
             write_report(made.folder, page)
-        _step("Report", str(page), "report --open")
+        show("Report", str(page), "report --open")
     except (newcourse.CourseError, GradebookError) as error:
         stop(str(error))
-    say.print(f"That took {time.monotonic() - began:.0f} seconds. Look around with: cd {made.folder}", soft_wrap=True)
-    say.print("  attnlab export --to canvas     attnlab history     nbgrader formgrader", markup=False)
+    seconds = time.monotonic() - began
+    if as_json:
+        told = {
+            "folder": str(made.folder),
+            "report": str(page),
+            "seconds": seconds,
+            "grades": json.loads(said.getvalue()),
+        }
+        print(json.dumps(told, ensure_ascii=False, indent=2))
+    else:
+        say.print(f"That took {seconds:.0f} seconds. Look around with: cd {made.folder}", markup=False, soft_wrap=True)
+        say.print("  attnlab export --to canvas     attnlab history     nbgrader formgrader", markup=False)
     if look:
         webbrowser.open(page.as_uri())
 
 
 def _step(what: str, how: str, command: str) -> None:
-    say.print(f"[bold]{what}[/bold] {how}   [dim]attnlab {command}[/dim]", soft_wrap=True)
+    """A line on what was done, and the command that does it in a course of one's own."""
+    say.print(f"[bold]{what}[/bold] {escape(how)}   [dim]attnlab {command}[/dim]", soft_wrap=True)
 
 
 def _new(place: Path, name: str) -> Path:
     folder = place / name
     folder.mkdir()
     return folder
-
-
-def roster_file() -> str:
-    from autograder.coursework import STUDENTS
-
-    return STUDENTS

@@ -1,6 +1,7 @@
 """``attnlab export``: the grades, for other programs."""
 
 import json
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -151,7 +152,8 @@ def _gradescope(course: "Coursework", found: "list[Row]", folder: Path) -> list[
             results = gradescope.results(event.verdicts, row.score)
         else:
             results = gradescope.by_exercise({n: (p, row.worth[n]) for n, (p, _) in row.exercises.items()}, row.score)
-        written.append(folder / "results" / row.assignment / f"{row.student.id}.json")
+        name = re.sub(r"[^\w.@+-]", "_", row.student.id)
+        written.append(folder / "results" / row.assignment / f"{name}.json")
         exporting.write_whole(written[-1], json.dumps(results, ensure_ascii=False, indent=1).encode())
     worth: Mapping[str, dict[str, float]] = {row.assignment: row.worth for row in found}
     for name, exercises in worth.items():

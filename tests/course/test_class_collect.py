@@ -275,15 +275,16 @@ def test_unknown_people_are_added_on_request_only(course, tmp_path):
             "Nina Ohm_77_assignsubmission_file_/x.ipynb": start(),
             "novaknina_1009_505_00_start.ipynb": start(),
             "zoe/final.ipynb": start(),
+            "con/final.ipynb": start(),
         },
     )
     status, came = both(course, file)
-    assert status == 1 and len(came["not_placed"]) == 3 and not handed(course)
+    assert status == 1 and len(came["not_placed"]) == 4 and not handed(course)
     status, came = both(course, file, "--create")
     assert (status, came["not_placed"]) == (0, [])
-    assert set(handed(course)) == {place("nina-ohm"), place("novaknina"), place("zoe")}
-    assert (course / "students.csv").read_text(encoding="utf-8").splitlines()[-3:] == [
-        "nina-ohm,Nina,Ohm,,", "novaknina,,novaknina,,1009", "zoe,,zoe,,",
+    assert set(handed(course)) == {place(name) for name in ("nina-ohm", "novaknina", "zoe", "con-student")}
+    assert (course / "students.csv").read_text(encoding="utf-8").splitlines()[-4:] == [
+        "nina-ohm,Nina,Ohm,,", "novaknina,,novaknina,,1009", "zoe,,zoe,,", "con-student,,con,,",
     ]  # fmt: skip
     assert both(course, file)[0] == 0, "and are known from then on"
 
@@ -403,10 +404,14 @@ def test_the_summary_counts(course, tmp_path):
     assert "✗ x_5_503_a.ipynb: x, user 5 is not in students.csv" in done.stderr
 
 
-def test_a_late_mark_without_a_due_date_is_told(course, tmp_path):
+def test_a_late_mark_without_a_due_date_is_told_and_counts_once_there_is_one(course, tmp_path):
     file = zipped(tmp_path / "a.zip", {"x_LATE_1001_501_a.ipynb": softmax()})
     (told,) = both(course, file)[1]["told"]
     assert "is marked late, but 01_softmax has no due date" in told
+    assert attnlab("release", "01_softmax", "--due", "2026-11-20 18:00Z", course=course).exit_code == 0
+    came = both(course, file)[1]
+    assert came["told"] == [] and [p["became"] for p in came["placed"]] == ["unchanged"]
+    assert timestamp_in(course / "submitted" / "anna" / "01_softmax") == datetime(2026, 11, 20, 18, 0, 1)
 
 
 # ---------------------------------------------------------------------------------------------------------- exchange

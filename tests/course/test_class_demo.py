@@ -94,6 +94,9 @@ def test_the_demo_runs_from_the_course_to_the_report(tmp_path, monkeypatch):
     assert opened == [page.as_uri()]
     report = json.loads(attnlab("report", "--json", "--out", tmp_path / "r.html", course=tmp_path / "demo").stdout)
     assert {frozenset(pair["students"]) for pair in report["alike"]} == {frozenset({"elif", "mateo"})}
+    told = json.loads(attnlab("demo", "--dir", tmp_path / "quiet", "--no-open", "--json").stdout)
+    assert len(told["grades"]["graded"]) == 29 and [row["student"] for row in told["grades"]["failed"]] == ["fergus"]
+    assert told["report"] == str(tmp_path / "quiet" / "report.html")
     again = attnlab("demo", "--dir", tmp_path / "demo", "--no-open")
     assert again.exit_code == 2 and "is there already and is not empty" in again.stderr
     assert len(opened) == 1

@@ -128,6 +128,7 @@ def test_a_list_of_students_is_read_as_platforms_write_it(tmp_path):
         ("..,Anna,Berg,,", "'..' cannot name a folder"),
         ("=1+1,Anna,Berg,,", "'=1+1' would be a formula in a spreadsheet"),
         ("<b>,Anna,Berg,,", "'<b>' is no id"),
+        ("Aux,Aux,Ilia,,", "'Aux' is the name of a device on Windows"),
         ("x,a,b,c,d,e", "students.csv:3: has 6 cells where the first line names 5"),
         ("x,Anna,Berg,D@x.org,", "students.csv:3: x has the e-mail address of dup"),
     ],
