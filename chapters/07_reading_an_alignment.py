@@ -167,8 +167,9 @@ interactive.road(7)
 #
 # {{exercise alignment}}
 #
-# Return the links as a list of pairs `(t, s)` of whole numbers, in the order of the queries. Where several weights of a
-# row are equally great, the first of them wins. A row without any weight has no link. Leave `weights` as it is.
+# Return the links as a list of pairs `(t, s)` of whole numbers. (Links have no order. Sorted by query they read best, but
+# any order passes, and so does a set of pairs, or an array of shape `(n, 2)`.) Where several weights of a row are equally
+# great, the first of them wins. A row without any weight has no link. Leave `weights` as it is.
 #
 # *By hand:* the weights
 #
@@ -216,22 +217,24 @@ with interactive.once_solved("alignment"):
 #
 # Ask two people to align the same sentences, and they agree on most lines, not on all. What does *does* belong to, in
 # *does not see*? To *sieht*, which carries its grammar? To nothing? Och and Ney gave annotators two pencils. A **sure**
-# link is one that must be there. A **possible** link is one that may be there. So there are three sets:
+# link is one that must be there. A **possible** link is one that may be there. So there are three sets. Papers call them
+# $A$, $S$ and $P$; here they are curly, for the plain $S$ is the number of keys:
 #
-# - $A$, the links that you predict,
-# - $S$, the sure links,
-# - $P$, the possible links. What is sure is possible, so $P$ contains $S$.
+# - $\mathcal A$, the links that you predict,
+# - $\mathcal S$, the sure links,
+# - $\mathcal P$, the possible links. What is sure is possible, so $\mathcal P$ contains $\mathcal S$.
 #
 # Now there are two ways to do badly, and each has its own set. You may say what is not even possible. That is what
 # **precision** counts. Or you may fail to say what is sure: that is **recall**.
 #
-# $$\text{precision} = \frac{|A \cap P|}{|A|}, \qquad \text{recall} = \frac{|A \cap S|}{|S|}.$$
+# $$\text{precision} = \frac{|\mathcal A \cap \mathcal P|}{|\mathcal A|}, \qquad
+# \text{recall} = \frac{|\mathcal A \cap \mathcal S|}{|\mathcal S|}.$$
 #
 # Whoever draws one safe line has perfect precision. Whoever draws them all has perfect recall. One number has to hold
 # both to account. Put them together by adding the numerators and adding the denominators, and turn the result into an
 # error:
 #
-# $$\mathrm{AER} = 1 - \frac{|A \cap S| + |A \cap P|}{|A| + |S|}.$$
+# $$\mathrm{AER} = 1 - \frac{|\mathcal A \cap \mathcal S| + |\mathcal A \cap \mathcal P|}{|\mathcal A| + |\mathcal S|}.$$
 #
 # This is the **alignment error rate**. It is 0 if all your links are possible and no sure one is missing; it is 1 if
 # you share nothing with anybody. A link that is only possible is never counted as missing; to draw it can only help.
@@ -266,33 +269,34 @@ with plotting.house_style():
     plt.show()
 
 # %% [markdown]
-# Four rings, $|A| = 4$. Three filled squares, $|S| = 3$. Two rings sit on filled squares, $|A \cap S| = 2$. Three sit on
-# any square with a blue edge, $|A \cap P| = 3$. So $\mathrm{AER} = 1 - \frac{2 + 3}{4 + 3} = \frac27$.
+# Four rings, $|\mathcal A| = 4$. Three filled squares, $|\mathcal S| = 3$. Two rings sit on filled squares,
+# $|\mathcal A \cap \mathcal S| = 2$. Three sit on any square with a blue edge, $|\mathcal A \cap \mathcal P| = 3$. So $\mathrm{AER} = 1 - \frac{2 + 3}{4 + 3} = \frac27$.
 #
-# Note what happened to ring $(2, 3)$. It is no sure link, so it is missing from $A \cap S$; but it is possible, and
+# Note what happened to ring $(2, 3)$. It is no sure link, so it is missing from $\mathcal A \cap \mathcal S$; but it is possible, and
 # precision was happy with it. And to $(2, 2)$: nothing. It was left out, and is not
 # counted as missing. (Drawn, it would have taken the rate from $\frac27$ to $\frac28$.)
 #
 # {{exercise alignment_error_rate}}
 #
-# $$\mathrm{AER} = 1 - \frac{|A \cap S| + |A \cap P|}{|A| + |S|}$$
+# $$\mathrm{AER} = 1 - \frac{|\mathcal A \cap \mathcal S| + |\mathcal A \cap \mathcal P|}{|\mathcal A| + |\mathcal S|}$$
 #
 # The three arguments are collections of pairs: lists, tuples or sets, whatever the caller has. A link that is listed
-# twice is one link. Some corpora list the sure links among the possible ones, some apart: *you* see to it that $P$
-# contains $S$. If nothing is predicted and nothing is sure, nothing went wrong: 0.
+# twice is one link. Some corpora list the sure links among the possible ones, some apart: *you* see to it that
+# $\mathcal P$ contains $\mathcal S$, without writing into a set that belongs to the caller. If nothing is predicted and
+# nothing is sure, nothing went wrong: 0.
 #
 # *By hand:* the picture above, $\frac27$.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
-# Python's sets can do the whole formula: `A & S` is what they share, `S | P` is what is in either, `len` counts. Only
-# sets can: a list has no `&`.
+# Python's sets can do the whole formula: `a & b` is what two sets share, `a | b` what is in either, `len` counts. Only
+# sets can: a list has no `&`. And `a | b` makes a new set, where `a |= b` and `a.update(b)` change `a`.
 #
 # </details>
 #
 # <details><summary>Hint 2: the first line</summary>
 #
-# `A, S = set(predicted), set(sure)`, then `P`, then the case of nothing at all.
+# `predicted, sure = set(predicted), set(sure)`, then `possible`, then the case of nothing at all.
 #
 # </details>
 
@@ -301,18 +305,18 @@ with plotting.house_style():
 def alignment_error_rate(predicted, sure, possible):
     """The share of what went wrong between predicted links and those that people drew.
 
-    predicted  links A, pairs (t, s): a list, tuple or set
-    sure       links S that must be there
-    possible   links P that may be there; the sure ones may be listed here, too, or not
+    predicted  links, pairs (t, s): a list, tuple or set
+    sure       links that must be there
+    possible   links that may be there; the sure ones may be listed here, too, or not
 
-    Returns a number from 0 (perfect) to 1 (nothing shared).
+    Returns a number from 0 (perfect) to 1 (nothing shared). Does not change its arguments.
     """
     ### BEGIN SOLUTION
-    A, S = set(predicted), set(sure)
-    P = set(possible) | S
-    if not A and not S:
+    predicted, sure = set(predicted), set(sure)
+    possible = set(possible) | sure
+    if not predicted and not sure:
         return 0.0
-    return 1 - (len(A & S) + len(A & P)) / (len(A) + len(S))
+    return 1 - (len(predicted & sure) + len(predicted & possible)) / (len(predicted) + len(sure))
     ### END SOLUTION
 
 
@@ -453,7 +457,7 @@ with plotting.house_style():
 
 # %% [markdown]
 # Nouns, adjectives, verbs and *nicht* sit on their true links. All the trouble comes from small words, and the articles
-# make a rule of it: they never look most at *the*, but at the noun behind it, or at the noun's adjective.
+# make a rule of it: they hardly ever look most at *the*, but at the noun behind it, or at the noun's adjective.
 #
 # Put yourself in the network's place. You are about to write an article: *der*, *die*, *das* or *den*? English *the*
 # will not tell you. It is the same for all. What decides is the gender and number of the noun behind it. The next cell
@@ -475,8 +479,30 @@ for words in ("dog visits", "woman visits", "child visits", "women visit"):
 # There is the answer to the question on the first page. **The network is right, and so is the gold.** They answer
 # different questions. The gold says what a word is *a translation of*. The weights say what the network needed *to know*
 # to write it. For a noun the two are the same. For an article they are not, and a network that looked at *the* would
-# have learned nothing there. (The dictionary found the same by counting. *the* is in every sentence, so it explains
-# nothing: most of the *die* it gives to nobody, and most of the *das* and *den* to the noun.)
+# have learned nothing there.
+#
+# And the dictionary, which has no gender to think of? **Where will it link the articles?**
+
+# %% tags=["demo"]
+print(f"linked to{'“the”':>11}{'its noun':>11}{'“does”':>11}{'others':>11}{'nobody':>11}  in sentences")
+for article in ("der", "die", "das", "den"):
+    links = dict.fromkeys(("the", "noun", "does", "others", "nobody"), 0)
+    for w, pair in zip(maps["the dictionary"], unseen, strict=True):
+        for t in (t for t, word in enumerate(pair.target) if word == article):
+            s, behind = int(w[t].argmax()), phrase_behind(pair, t)
+            to = pair.source[s] if pair.source[s] in links else "noun" if s in behind[-1:] else "others"
+            links[to if w[t].any() else "nobody"] += 1
+    shares = "".join(f"{n / sum(links.values()):11.0%}" for n in links.values())
+    print(f"{article:9}{shares}{np.mean([article in pair.target for pair in data.train]):14.0%}")
+print("sentences with “the”:", f"{np.mean(['the' in pair.source for pair in data.train]):.0%}")
+print("“the” and nobody explain every German word alike:", np.allclose(p[:, english["the"]], p[:, NOBODY]))
+
+# %% [markdown]
+# No article goes to *the*, and again for a reason. *the* is in every sentence, and "nobody" is too: who only counts cannot
+# tell the two apart. *die* is in nearly every sentence itself, so both explain it best, and our program gives a tie to
+# nobody. The rarer articles go to what is as rare as they are: *das* and *den* to their nouns, *der* to its noun or to
+# *does*, which is a sign of a singular subject, as *der* is. So the dictionary does not answer the question of the gold
+# either. It says what *occurs* together.
 #
 # This is not a quirk of our grammar. Ghader and Monz (2017) compared attention with alignments in real German–English
 # systems, by part of speech: close for nouns, further apart for others, and what lay apart was often useful. That AER
@@ -565,6 +591,8 @@ with interactive.once_solved("alignment_error_rate"):
     for name, model in networks.items():
         rate = alignment_error_rate(pooled(alignment(w) for w in all_weights[name]), all_sure, all_possible)
         print(f"{name:22}{right_sentences(model, unseen):7.1%} of sentences right    AER {rate:.3f}")
+    rate = alignment_error_rate(pooled(alignment(w) for w in maps["the dictionary"]), all_sure, all_possible)
+    print(f"{'the dictionary':50}AER {rate:.3f}")
 print(f"({time.process_time() - started:.0f} seconds of one processor core)")
 
 # %% tags=["demo", "hide-input"] alt="Number of keys looked at, by position in the sentence, for three networks. The positions are those of sentences like ich weiß, dass die alte frau den kleinen hund nicht sieht. All three are near one key at adjectives and nouns, and wider at the comma, dass and some articles, each in its own way."
@@ -590,7 +618,8 @@ with plotting.house_style(), interactive.once_solved("attention_entropy"):
 # and *dass* the look goes soft.
 #
 # And see the table above the picture. **The first two networks translate equally well, and their error rates lie far
-# apart.** The seeds were picked to show it, from a handful: try others. Whatever an attention map tells you, it tells
+# apart.** The second is level with the dictionary, which beat the first with ease: "attention aligns worse than
+# counting" would have been a finding about one seed. The seeds were picked to show it, from a handful: try others. Whatever an attention map tells you, it tells
 # you about *this* network, not about the sentence.
 #
 # ## Off by one
@@ -650,7 +679,8 @@ for row in ([0.5, 0, 0.5, 0], [0, 0.5, 0, 0.5], [0.25, 0.25, 0.25, 0.25]):
 # Two maps that have no key in common, and nobody downstream can tell them apart. When can that happen? New weights
 # $\alpha + n$ leave the output alone if $\sum_s n_s v_s = 0$, and they are still weights if $\sum_s n_s = 0$ (and none
 # falls below 0). Those are $d_v + 1$ equations for $S$ unknowns. **With more than $d_v + 1$ keys there is always such an
-# $n$** (Brunner et al., 2020, who ask this of Transformers). And with fewer there is one if the values are linearly
+# $n$** (Brunner et al., 2020, who ask this of Transformers). Where no weight is exactly 0, as after any softmax without a
+# mask, a small enough step along $n$ takes none below 0. And with fewer keys there is an $n$ if the values are linearly
 # dependent in the right way; in the extreme, if they are all equal, *any* weights do.
 #
 # Is that our network's case? Stack the values of a sentence beside a column of ones, and count how many rows are
@@ -865,7 +895,7 @@ for function in (repaired_outside, repaired_inside):
 #
 # <details><summary>Answer</summary>
 #
-# Precision 1, recall $\frac12$. With $|S| = 2n$ and $|A| = n$, both intersections have $n$ links, so
+# Precision 1, recall $\frac12$. With $|\mathcal S| = 2n$ and $|\mathcal A| = n$, both intersections have $n$ links, so
 # $\mathrm{AER} = 1 - \frac{2n}{3n} = \frac13$. The mean of precision and recall would have said $1 - \frac34 = \frac14$.
 #
 # </details>
@@ -926,13 +956,13 @@ for function in (repaired_outside, repaired_inside):
 # ## Summary
 #
 # - A hard alignment keeps the greatest weight of each row. It forgets how great it was.
-# - $\mathrm{AER} = 1 - \frac{|A \cap S| + |A \cap P|}{|A| + |S|}$: what you say must be possible, what is sure must be
+# - $\mathrm{AER} = 1 - \frac{|\mathcal A \cap \mathcal S| + |\mathcal A \cap \mathcal P|}{|\mathcal A| + |\mathcal S|}$: what you say must be possible, what is sure must be
 #   said.
 # - The gold asks what a word translates. The weights answer what the network needed to know. For *der* that is the noun.
 # - Entropy is the width of a look, $e^H$ the number of keys; $0 \ln 0 = 0$, also for the gradient.
 # - The same task, another seed: another map. Before you find a shift by one, check your labels.
-# - Other weights can give the same output, certainly so with more than $d_v + 1$ keys. Other outputs can give the same
-#   word.
+# - Other weights can give the same output: certainly so with more than $d_v + 1$ keys, if no weight is exactly 0. Other
+#   outputs can give the same word.
 # - A map is a hypothesis. An intervention is a test.
 #
 # ## Further reading

@@ -194,6 +194,13 @@ def links_the_fully_masked_to_the_first(weights):
     return [(t, int(s)) for t, s in enumerate(weights.argmax(-1))]
 
 
+@alignment.misconception(caught_by=test_alignment_of_known_weights)
+def takes_key_0_for_nothing(weights):
+    """A query that looks at key 0 has no link here. `if s` asks whether s is other than 0, and key 0 is a key like any
+    other. Whether a query looked at all is seen in its *weights*: one of them is above 0."""
+    return [(t, int(s)) for t, s in enumerate(weights.argmax(-1)) if s]
+
+
 @alignment.misconception(caught_by=test_alignment_leaves_out_a_query_that_looked_nowhere)
 def renumbers_the_queries(weights):
     """The rows without weight were thrown out *before* the rows were counted. Every query behind such a row then has a
@@ -376,6 +383,7 @@ def test_error_rate_takes_lists_and_counts_a_link_once(student, rng):
         (set(predicted), sure, possible),
         (sorted(predicted), sorted(sure), sorted(possible)),
         (tuple(predicted), sure, sorted(possible)),
+        (set(predicted), sure, possible - sure),
         (predicted + predicted[::2], sorted(sure) + sorted(sure)[:2], sorted(possible) + sorted(possible)[:3]),
     ]
     for links in kinds:
@@ -609,6 +617,27 @@ def compares_in_order(predicted, sure, possible):
     A, S, P = sorted(set(predicted)), sorted(set(sure)), sorted(set(possible) | set(sure))
     hits = sum(a == b for a, b in zip(A, S, strict=False)) + sum(a == b for a, b in zip(A, P, strict=False))
     return 1 - hits / (len(A) + len(S)) if A or S else 0.0
+
+
+@alignment_error_rate.misconception(caught_by=test_error_rate_takes_lists_and_counts_a_link_once)
+def adds_to_the_callers_set(predicted, sure, possible):
+    """The rate is right, but the caller's `possible` now holds the sure links too. `P = possible` gives the same set a
+    second name, and `P.update(…)`, `P.add(…)` and `P |= …` write into it; `set(possible) | set(sure)` is a new one."""
+    if isinstance(possible, set):
+        possible.update(sure)
+    return reference.alignment_error_rate(predicted, sure, possible)
+
+
+@alignment_error_rate.misconception(caught_by=test_error_rate_takes_lists_and_counts_a_link_once)
+def strikes_out_what_was_found(predicted, sure, possible):
+    """The rate is right, but links have been struck out of the caller's own collections: `remove`, `discard` and `pop`
+    write into what was passed in. Count with `&`, or strike out of a copy, `set(sure)`."""
+    rate = reference.alignment_error_rate(predicted, sure, possible)
+    for link in set(predicted):
+        for links in (sure, possible):
+            if link in links and not isinstance(links, tuple):
+                links.remove(link)
+    return rate
 
 
 @alignment_error_rate.alternative
