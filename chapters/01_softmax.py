@@ -260,8 +260,8 @@ with plotting.house_style():
 # $$\mathrm{softmax}(x)_i = \frac{e^{x_i - m}}{\sum_j e^{x_j - m}}, \qquad m = \max_j x_j,$$
 #
 # with the maximum and the sum taken along `axis`. The array `x` may have any number of axes, and the answer has the
-# same shape. A float32 array gives float32; whole numbers give fractions. Leave `x` itself as it is: whoever passed it
-# still needs it.
+# same shape. Whole numbers give fractions. A float32 array may give float32, as NumPy does by itself and as the tables
+# below suppose, or float64; the checks take either. Leave `x` itself as it is: whoever passed it still needs it.
 #
 # *By hand:* for $x = (0, \ln 3)$ the exponentials are $1$ and $3$, the shares $\tfrac14$ and $\tfrac34$. For
 # $x = (1000, 1000 + \ln 3)$ they are the same.

@@ -714,8 +714,9 @@ with interactive.once_solved("AdditiveAttention"):
         print(f"{name:20} loss {history[-1, 1]:.4f}, less the floor {history[-1, 1] - floor:+.5f}")
     print(f"floor of these 1000 parties {floor:.4f}; of all parties, from above, {FLOOR:.4f}")
     print(f"without tanh, the question in the scores is never above {histories['additive, no tanh'][:, 3].max():.0e}")
-    step, loss, *_ = histories["additive"].T
-    print(f"with tanh, the loss leaves the floor by 1% at step {step[loss < 0.99 * floor][0]:.0f}")
+    step, loss, key, question = histories["additive"].T
+    print(f"with tanh, the loss is 1% under the floor at step {step[loss < 0.99 * floor][0]:.0f}")
+    print(f"with tanh, the question is as large as the key's part at step {step[question > key][0]:.0f}")
     counts = {name: sum(p.numel() for p in trained(name)[0].parameters()) for name in makers}
     print("parameters:", counts)
     print(f"{time.perf_counter() - started:.1f} s for all three")
@@ -727,8 +728,8 @@ with interactive.once_solved("AdditiveAttention"):
 #
 # The right panel takes the scores of the third reader apart, as you did above. The dashed line is the key's part, the
 # favourites of everyone. It is what the network was born with, and it is unlearned *first*: the best that a reader can do
-# who does not hear the question is the plain mean. Meanwhile the question grows. Near step forty it overtakes, and there
-# the loss begins to fall.
+# who does not hear the question is the plain mean. Meanwhile the question grows. The loss begins to fall where the two
+# lines come near each other; where they cross, the question outweighs everyone's favourites. (Both steps are printed.)
 #
 # ### Why nothing moves there
 #

@@ -418,7 +418,7 @@ def train(name, model, draw, steps, rate, examples):
         if step % 100 == 0:
             share = right(model, *examples).float().mean()
             spent = time.perf_counter() - began
-            print(f"{name}  step {step:3} of {steps}  loss {loss:.4f}  right {share:6.1%}  {spent:3.0f} s", flush=True)
+            print(f"{name}  step {step:4} of {steps}  loss {loss:.4f}  right {share:6.1%}  {spent:3.0f} s", flush=True)
 
 
 def batches_of_dates(size=64, seed=0):
@@ -435,7 +435,7 @@ def batches_of_dates(size=64, seed=0):
 
 # %% [markdown]
 # Both networks have the same width, 24, and see the same batches. The fixed context gets *more* training than attention:
-# 800 steps against 500. "Right" means that all ten characters of a date are right, on dates that it has never seen.
+# 1,000 steps against 500. "Right" means that all ten characters of a date are right, on dates that it has never seen.
 #
 # **Write down two guesses.** Which share of the dates will each get right? And for the one with the fixed context: of
 # dates written in 8 characters (*9.7.2004*) and in 30 (*sexta-feira, 9 de julho de 2004*), which does it get right more
@@ -445,7 +445,7 @@ def batches_of_dates(size=64, seed=0):
 unseen = to_tensors(data.valid + data.test)
 few = to_tensors(data.valid[:200])
 networks = {}
-for name, kind, steps in (("fixed context", FixedContext, 800), ("looks back   ", LooksBack, 500)):
+for name, kind, steps in (("fixed context", FixedContext, 1000), ("looks back   ", LooksBack, 500)):
     torch.manual_seed(0)
     model = kind(len(source), len(target))
     train(name, model, batches_of_dates(), steps, 0.02, few)
@@ -467,9 +467,12 @@ for i in np.flatnonzero(~correct["fixed context"])[:5]:
 # everything about how a date is written, and has mixed up which one it was. It did not fail to read. It failed to
 # remember.
 #
+# This is no wall. The lines of progress were still rising, and with more steps, or another seed, the fixed context comes
+# out some points higher or lower: put 1,200 in place of 1,000, and see. What it cannot do is to learn this *easily*.
+#
 # And the second guess?
 
-# %% tags=["demo", "hide-input"] alt="Share of dates right, by the length of the text from 8 to 38 characters, in six groups. The line of attention lies at the top, at nearly 100% in every group. The line of the fixed context lies below, near 85%, and is almost level: it does not fall with length."
+# %% tags=["demo", "hide-input"] alt="Share of dates right, by the length of the text from 8 to 38 characters, in six groups. The line of attention lies at the top, at nearly 100% in every group. The line of the fixed context lies below, near 87%, and is almost level: it does not fall with length."
 lengths = np.array([len(pair.text) for pair in data.valid + data.test])
 edges = [8, 10, 12, 15, 18, 22, lengths.max() + 1]
 groups = [(low, high, (lengths >= low) & (lengths < high)) for low, high in pairwise(edges)]

@@ -1157,7 +1157,7 @@ class AdditiveWithBiases(_InSteps):
     `nn.Linear(…, bias=False)`, three times."""
 
     def __init__(self, d_q, d_k, d_hidden):
-        super().__init__(d_q, d_k, d_hidden)
+        torch.nn.Module.__init__(self)  # no layer is drawn but these, so that the biases are those that a student gets
         self.W_q = torch.nn.Linear(d_q, d_hidden)
         self.W_k = torch.nn.Linear(d_k, d_hidden)
         self.v = torch.nn.Linear(d_hidden, 1)
