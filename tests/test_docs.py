@@ -290,10 +290,10 @@ def forget() -> None:
 
 def test_the_example_exercise_catches_its_wrong_answers_and_lets_the_right_ones_pass(example):
     (centre,) = example.exercises
-    assert (centre.points, len(centre.misconceptions), len(centre.alternatives)) == (3, 2, 2)
+    assert (centre.points, len(centre.misconceptions), len(centre.alternatives)) == (4, 3, 2)
     check_misconceptions(example)
     assert readme.chapter_table([example], "{name}").endswith(
-        "| [90 · Centring](90_centring) | How do you give numbers a mean of zero? | 1 | 5 | 3 |"
+        "| [90 · Centring](90_centring) | How do you give numbers a mean of zero? | 1 | 5 | 4 |"
     )
 
 
