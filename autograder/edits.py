@@ -74,7 +74,7 @@ def put_back(pairs: Held) -> None:
             now.clear()
             now.update(was)
         elif not _identical(now, was):
-            _write(now, was)
+            write(now, was)
 
 
 def _identical(now: Any, was: Any) -> bool:
@@ -83,9 +83,13 @@ def _identical(now: Any, was: Any) -> bool:
     return a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
-def _write(now: Any, was: Any) -> None:
+def write(now: Any, was: Any) -> None:
+    """Put the numbers of one array or tensor into another, in place."""
     if is_tensor(now):
-        now.data = now.data.copy_(was) if now.shape == was.shape else was
+        try:
+            now.data.copy_(was)
+        except RuntimeError:  # of another shape now, or expanded: several elements in one place
+            now.data = was
         return
     if now.shape != was.shape:  # `x.shape = …` and `x.resize(…)` work in place
         with contextlib.suppress(ValueError):

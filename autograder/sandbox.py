@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from autograder import host, library, parcels, wire
-from autograder.edits import editable
+from autograder.edits import editable, write
 from autograder.exercise import Exercise
 from autograder.isolation import Layers, Limits
 from autograder.student import Handle, Reference, StudentError, Target
@@ -254,7 +254,7 @@ def _edit(parts: list[Any], position: Any, after: Any) -> None:
         part.clear()
         part.update(after)
     elif after.shape == part.shape and after.dtype == part.dtype:
-        part[...] = after
+        write(part, after)
 
 
 @dataclass

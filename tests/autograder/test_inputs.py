@@ -21,7 +21,8 @@ def spoil(value):
         if isinstance(part, set | list):
             part.clear()
         elif torch.is_tensor(part):
-            part.data.copy_(~part if part.dtype == torch.bool else 7 - 3 * part.detach())
+            part = part.data[(0,) * part.ndim] if 0 in part.stride() else part.data  # expanded: one element for many
+            part.copy_(~part if part.dtype == torch.bool else 7 - 3 * part.detach())
         elif part.flags.writeable:
             part[...] = ~part if part.dtype.kind == "b" else 7 - 3 * part
 
@@ -70,6 +71,9 @@ def links(a, b, c):
     a.update(b); b.append((9, 9)); c["k"][0] = 5
     return sorted(a)
 def quiet(x, links): return x + len(links)
+def first(x):
+    x[0] = 5
+    return 0
 """
 
 
@@ -103,6 +107,9 @@ def test_edits_of_tensors_are_put_back(student):
     y = torch.ones(2, requires_grad=True).detach()
     student.scaled(y)
     assert y.tolist() == [1, 1]
+    expanded = torch.ones(1).expand(3)
+    student.first(expanded)
+    assert expanded.tolist() == [1, 1, 1]
     with pytest.raises(expect.CheckFailure, match="edited `x`"):
         expect.unchanged(student)
 
