@@ -24,9 +24,10 @@ from autograder.database import ANY_COURSE, is_server, normal
 from autograder.gradebook import Gradebook
 from autograder.grading import grade
 from autograder.judge import VISIBLE_SEED
+from autograder.report import discreet
 from autograder.submission import Cell, SubmissionError, check_student
 
-JUDGE, TIDY, FORGET = (f"autograder.nbgrader.{name}" for name in ("Judge", "Tidy", "Forget"))
+JUDGE, TIDY, FORGET, VEIL = (f"autograder.nbgrader.{name}" for name in ("Judge", "Tidy", "Forget", "Veil"))
 
 
 class Tidy(NbGraderPreprocessor):
@@ -91,6 +92,22 @@ class Forget(NbGraderPreprocessor):
         return nb, resources
 
 
+class Veil(NbGraderPreprocessor):
+    """Comes first in ``nbgrader generate_feedback``: a student reads the panel without the numbers that were drawn.
+
+    Formgrader, which is the instructor's, shows all of it; ``attnlab feedback`` makes the better page.
+    """
+
+    def preprocess(self, nb: NotebookNode, resources: ResourcesDict) -> tuple[NotebookNode, ResourcesDict]:
+        for cell in nb.cells:
+            if is_grade(cell) and not is_solution(cell) and cell.cell_type == "code":
+                for output in cell.outputs:
+                    if "text/html" in output.get("data", {}):
+                        told = "\n".join(map(discreet.sentence, output.data["text/plain"].split("\n")))
+                        output.data = from_dict({"text/plain": told})
+        return nb, resources
+
+
 def _read(index: int, cell: NotebookNode) -> Cell:
     return Cell(
         source=cell.source,
@@ -112,7 +129,7 @@ def configure(config: Any, seed: int | None = None, database: str | None = None)
     """
     from nbconvert.preprocessors import ClearMetadataPreprocessor
     from nbgrader import preprocessors as stock
-    from nbgrader.converters import GenerateAssignment
+    from nbgrader.converters import GenerateAssignment, GenerateFeedback
 
     config.CourseDirectory.source_directory = "solutions"
     config.CourseDirectory.release_directory = "notebooks"
@@ -134,6 +151,7 @@ def configure(config: Any, seed: int | None = None, database: str | None = None)
         stock.CheckCellMetadata,
     ]
     config.GenerateAssignment.preprocessors = [*GenerateAssignment.preprocessors.default_args[0], FORGET]
+    config.GenerateFeedback.preprocessors = [VEIL, *GenerateFeedback.preprocessors.default_args[0]]
     config.OverwriteCells.add_missing_cells = True
     secret = seed if seed is not None else os.environ.get("ATTNLAB_SEED")
     if secret is not None:

@@ -21,7 +21,7 @@ LONGEST = 300
 STEPS = 5
 NUMBER = re.compile(r"[-−]?(?:\d*\.\d+(?:[eE][-+]?\d+)?|\d{5,})")
 ARRAY = re.compile(r"\[[^\[\]]*\]")
-SAYS = re.compile(r"^(?:At \[[\d, ]*\] your|Your) result is \S+; expected is \S+\.", re.IGNORECASE)
+SAYS = re.compile(r"^\s*(?:At \[[\d, ]*\] your|Your) result is \S+; expected is \S+\.", re.IGNORECASE)
 
 
 def law(law: Law) -> Law:

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -226,3 +227,16 @@ def test_nbgraders_exchange_hands_the_page_out(course, tmp_path):
     nbgrader(root, "release_feedback", NAME, "--student", "innocent")
     (handed_out,) = (exchange / "attention" / "feedback").glob("*.html")
     assert handed_out.read_text(encoding="utf-8") == read(root, "innocent")
+
+
+@pytest.mark.slow
+def test_nbgraders_own_feedback_keeps_the_inputs_too(course, tmp_path):
+    root = tmp_path / "course"
+    shutil.copytree(course, root)
+    nbgrader(root, "generate_feedback", NAME, "--student", "raises", "--force")
+    nbgrader(root, "generate_feedback", NAME, "--student", "returns", "--force")
+    for who in ("raises", "returns"):
+        page = unescape(read(root, who))
+        assert "laws hold" in page and "attnlab-source" not in page
+        told = {words for pair in re.findall(r"result is (\S+); expected is (\S+)\.", page) for words in pair}
+        assert set(re.findall(r"-?\d+\.\d+", page.replace("−", "-"))) & secrets("softmax") <= told
