@@ -82,8 +82,13 @@ def stage(folder: Path) -> None:
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8", newline="\n")
+    pictures = {folder / "pictures" / path.name: path for path in sorted((PAGES / "pictures").glob("*.png"))}
+    for path, source in pictures.items():
+        if not path.exists() or path.read_bytes() != source.read_bytes():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(source.read_bytes())
     for path in folder.rglob("*"):
-        if path.is_file() and path not in wanted:
+        if path.is_file() and path not in wanted and path not in pictures:
             path.unlink()
 
 
