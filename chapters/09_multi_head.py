@@ -38,7 +38,7 @@ with plotting.house_style():
     fig, ax = plt.subplots(figsize=(7.6, 3.6))
     around = homes[[0, 4, 5, 1, 3, 2]]
     ax.fill(*around.T, color=INK, alpha=0.18, linewidth=0)
-    ax.text(-0.55, -0.45, "all that one look\ncan answer", ha="center", va="center")
+    ax.text(-0.82, 0.12, "all that one look\ncan answer", ha="center", va="center")
     for name, (x, y) in zip(NAMES, homes, strict=False):
         ax.plot(x, y, "o", color=BLUE if name in ("Ada", "Ben") else INK, markersize=9)
         ax.text(x, y + 0.14, name, ha="center", va="bottom")
@@ -359,9 +359,9 @@ with interactive.once_solved("split_heads and merge_heads"):
 
 # %% [markdown]
 # Orange squares look into the future. With *one* mistake the model sees words that the mask forbids, though the mask is
-# right and was applied. In training its loss is splendid. With *both* mistakes there is no leak. There is
-# something harder to notice: the second half of the text does not see the first half at all. Such a model trains, a
-# bit worse than it should, and nobody ever finds out why.
+# right and was applied. Its loss in training is too good to be true. With *both* mistakes there is no leak. There is
+# something harder to notice: the second half of the text does not see the first half at all. Such a model trains without
+# a complaint, and nobody looks for the mistake.
 #
 # The picture is a test, too. Keep it: *differentiate the output at $t$ by the input at $s$, and look at what is zero.*
 #
@@ -739,7 +739,7 @@ with interactive.once_solved("split_heads and MultiHeadAttention"):
 # Nothing in the training had ever shown that this was a shortcut. A village of another size shows it at once, and two
 # minutes with the weights would have shown it beforehand.
 #
-# The blue squares come from the same network, trained with anything from 2 to 11 people at home. Now no single $m$ is right
+# The blue squares come from a second network of the same kind, trained with anything from 2 to 11 people at home. Now no single $m$ is right
 # for all sizes. **What must the heads do?** Here is the share that each head gives to the start and to the goal, for
 # both networks, with six at home:
 
