@@ -215,6 +215,7 @@ def write_whole(path: Path, data: bytes) -> None:
     """All of it or nothing, and for nobody else's eyes where the system knows owners of files."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.new")
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)  # Windows would write "\r\n" for "\n"
+    with open(os.open(new, flags, 0o600), "wb") as file:
         file.write(data)
     os.replace(new, path)
