@@ -43,7 +43,7 @@ with plotting.house_style():
     for (name, line), colour in zip(likeness.items(), (ORANGE, BLUE), strict=True):
         ax.plot(line, color=colour, label=f"what a layer says is {name}")
     ax.set(xlabel="layers", ylabel="likeness of two inputs\nthat are not alike", ylim=(-0.05, 1.05))
-    ax.legend(loc="center right")
+    ax.legend(loc=(0.42, 0.56))
     plt.show()
 print(", ".join(f"{name}: {line[-1]:.3f}" for name, line in likeness.items()))
 
@@ -80,7 +80,7 @@ pictures = {
     "after RMS norm": cloud / (cloud**2).mean(-1, keepdim=True).sqrt(),
 }
 with plotting.house_style():
-    fig = plt.figure(figsize=(10, 3.6))
+    fig = plt.figure(figsize=(10.5, 4))
     colours = torch.atan2(cloud[:, 1], cloud[:, 0])
     for number, (name, points) in enumerate(pictures.items(), 1):
         ax = fig.add_subplot(1, 3, number, projection="3d", computed_zorder=False)
@@ -90,8 +90,9 @@ with plotting.house_style():
             axis.pane.set_visible(False)
             axis.set_ticks([])
         ax.plot([-reach, reach], [-reach, reach], [-reach, reach], color=INK, linestyle=":", linewidth=1)
-        ax.scatter(*points.T, c=colours, cmap="twilight_shifted", s=9)
-        ax.set(xlim=(-reach, reach), ylim=(-reach, reach), zlim=(-reach, reach), title=name, box_aspect=(1, 1, 1))
+        ax.scatter(*points.T, c=colours, cmap="rainbow", s=9)
+        ax.set(xlim=(-reach, reach), ylim=(-reach, reach), zlim=(-reach, reach), title=name)
+        ax.set_box_aspect((1, 1, 1), zoom=1.25)
         ax.view_init(elev=18, azim=12)
     plt.show()
 
