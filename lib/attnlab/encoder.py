@@ -67,7 +67,9 @@ class Encoder(nn.Module):
 
 
 @torch.no_grad()
-def padding_leak(model: Callable[[Tensor, Tensor], Tensor], tokens: Tensor, pad: float = 0, extra: int = 3) -> float:
+def padding_leak(
+    model: Callable[[Tensor, Tensor], Tensor], tokens: Tensor, pad: float | int = 0, extra: int = 3
+) -> float:
     """How much the answer to ``tokens`` changes when ``extra`` positions of padding come behind: 0 where all is well.
 
     ``tokens`` is (B, T) of ids, or (B, T, d_model) of vectors, without padding. ``model(tokens, mask)`` gives one
