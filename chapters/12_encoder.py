@@ -66,8 +66,10 @@ with plotting.house_style():
     for step in range(1, 8):
         end = int(notes[desk])
         arrow(ax, desk, end, ORANGE, 2.4)
-        x, y = (0.42 * where[desk] + 0.58 * where[end]).tolist()
-        ax.text(x, y, str(step), color=ORANGE, fontsize=13, fontweight="bold", ha="center", va="bottom")
+        along = where[end] - where[desk]
+        aside = torch.stack([-along[1], along[0]]) / along.norm() * 0.075
+        x, y = (0.62 * where[desk] + 0.38 * where[end] + aside).tolist()
+        ax.text(x, y, str(step), color=ORANGE, fontsize=13, fontweight="bold", ha="center", va="center")
         desk = end
     for desk, (x, y) in enumerate(where.tolist()):
         ax.plot(x, y, "o", markersize=25, markeredgecolor=INK, markerfacecolor="none")
@@ -307,9 +309,9 @@ with interactive.once_solved("Encoder"):
         print(f"  {row:17}", "  ".join(f"{number:.0e}" for number in gap))
 
 # %% [markdown]
-# All *real* positions agree to the last digit or two. At the padded ones the two may answer what they like, and some versions of
-# PyTorch answer zeros there, for speed. That is not a fault, of either. Nobody may read those answers. Compare models on real
-# positions only.
+# All agree, to the last digit or two. The padded positions need not: PyTorch has a faster way for evaluation (`enable_nested_tensor=True`,
+# which is its default) that leaves padding out of the computation and answers zeros there. That is no fault. Nobody may read those
+# answers. So compare models on *real* positions only.
 #
 # ## Padding that is heard
 #
@@ -421,7 +423,7 @@ with interactive.once_solved("Encoder"):
             ax.plot(counts, line, color=colour, label=name)
         ax.set(xlabel="padded positions behind the sentence", ylabel="change of its answer")
         ax.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
-        ax.legend(ncols=5, loc="upper left")
+        fig.legend(ncols=5, loc="outside upper center")
         plt.show()
 
 # %% [markdown]
@@ -504,7 +506,7 @@ with interactive.once_solved("Encoder"):
     followers = {layers: train(layers, steps) for layers, steps in ((0, 200), (1, 400), (2, 600), (3, 600))}
     print("right after      " + "".join(f"{step:8}" for step in range(1, STEPS + 1)) + "  steps")
     for layers, (_, right) in followers.items():
-        print(f"with {layers} layers    " + "".join(f"{share:8.1%}" for share in right))
+        print(f"with {layers} layer{'s' if layers != 1 else ' '}    " + "".join(f"{share:8.1%}" for share in right))
 
 # %% tags=["demo", "hide-input"] alt="A staircase of shares that are right, a row for each number of layers from 0 to 3, a column for each number of steps from 1 to 7. Without layers only the first column is 100. With one layer the first two are. With two layers the first four are. With three layers all seven are. Everything to the right of the stairs is near chance."
 with interactive.once_solved("Encoder"), plotting.house_style():
@@ -515,7 +517,7 @@ with interactive.once_solved("Encoder"), plotting.house_style():
         for step, share in enumerate(row):
             ax.text(step, layers, f"{share:.0%}", ha="center", va="center", color="white" if share > 0.6 else "black")
         reach = min((3**layers + 1) / 2, STEPS)
-        ax.plot([reach - 0.5] * 2, [layers - 0.5, layers + 0.5], color=ORANGE, linewidth=4)
+        ax.plot([reach - 0.5] * 2, [layers - 0.5, layers + 0.5], color=ORANGE, linewidth=4, linestyle="-")
     ax.set(xticks=range(STEPS), xticklabels=range(1, STEPS + 1), yticks=range(4), xlabel="steps", ylabel="layers")
     ax.grid(False)
     ax.tick_params(length=0)
@@ -573,8 +575,9 @@ with interactive.once_solved("Encoder"), torch.no_grad():
 # It did. Nobody told it that there is such a thing as *behind*.
 #
 # So depth is not decoration. A wider layer knows more at one look; only another layer can look *again, knowing more*. And it is cheap:
-# what one layer can reach triples, in this game, with each of them. It has been proved for such look-ups in general that the depth a
-# Transformer needs grows with the logarithm of the number of steps (Sanford, Hsu, Telgarsky 2024).
+# what one layer can reach triples, in this game, with each of them. For look-ups like these a depth that grows with the logarithm
+# of the number of steps has been proved to be enough; and, under a conjecture that is widely believed, less is not (Sanford, Hsu,
+# Telgarsky 2024).
 #
 # ### What is a word?
 #
@@ -673,5 +676,6 @@ with interactive.once_solved("Encoder"), torch.no_grad():
 # - A. Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021. The encoder that reads pictures.
 # - C. Sanford, D. Hsu, M. Telgarsky, "Transformers, parallel computation, and logarithmic depth", 2024. Why few layers reach far, with a game like
 #   ours: the $k$-hop induction heads task.
+# - Q. Sun et al., "Transformer Layers as Painters", 2024. What happens to large models when layers are skipped, swapped or run at once.
 #
 # **Next:** chapter 13. The encoder has read. Somebody has to write, and whoever writes must not see what comes next.
