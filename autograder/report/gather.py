@@ -189,7 +189,8 @@ def _work(
     late = timedelta()
     if at and assignment.due:
         late = max(timedelta(), at - assignment.due - (row.extension if row else timedelta()))
-    outcomes = tuple(_outcomes(assignment, row, last)) if row and scored else ()
+    judged = next((event for event in reversed(events) if not event.error), None)  # what broke later changed no score
+    outcomes = tuple(_outcomes(assignment, row, judged)) if row and scored else ()
     penalty = row.penalty if row else 0.0
     return Work(
         student,
@@ -206,8 +207,8 @@ def _work(
     )
 
 
-def _outcomes(assignment: Assignment, row: Row, last: Event | None) -> Iterable[Outcome]:
-    verdicts = {verdict["exercise"]: verdict for verdict in last.verdicts} if last else {}
+def _outcomes(assignment: Assignment, row: Row, judged: Event | None) -> Iterable[Outcome]:
+    verdicts = {verdict["exercise"]: verdict for verdict in judged.verdicts} if judged else {}
     for name, worth in assignment.exercises.items():
         automatic, manual, extra, waits = row.scores.get(name, (None, None, 0.0, False))
         score = (manual if manual is not None else automatic or 0.0) + extra

@@ -284,6 +284,17 @@ def test_points_by_hand_and_penalties_are_those_of_the_gradebook(course, tmp_pat
     assert ben.points == pytest.approx(score - 2.0) and ben.penalty == 2.0
 
 
+def test_a_grade_stays_with_its_laws_where_a_later_file_could_not_be_graded(course, tmp_path):
+    root = tmp_path / "copy"
+    shutil.copytree(course, root)
+    hand_in(root, "ben", b"no notebook", "2026-11-20 21:00:00 UTC")
+    with Classroom(root) as classroom:
+        list(classroom.grade(NAME, students=["ben"]))
+        (ben,) = gather.school_class(classroom).by("ben")
+    assert (ben.state, ben.points, len(ben.steps)) == ("broken", 21.0, 3)
+    assert "not a notebook" in ben.error and ben.outcomes[0].held == 5
+
+
 def test_the_command_writes_the_page_says_what_it_found_and_gives_its_numbers(course, tmp_path):
     out = tmp_path / "report.html"
     done = CliRunner().invoke(app, ["report", "--course", str(course), "--out", str(out)])
