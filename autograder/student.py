@@ -20,7 +20,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from autograder import operations, shortcuts, wire
+from autograder import operations, props, shortcuts, wire
 from autograder.edits import edits, held, kept, put_back
 from autograder.exercise import Exercise
 from autograder.expect import as_numpy, is_tensor, named, number
@@ -147,6 +147,10 @@ class Student:
         if name.startswith("__"):
             raise AttributeError(name)
         return Remote(self, Target(name), name)
+
+    def prop(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Make one of ``autograder.props`` where the student's code runs; a handle of it."""
+        return Remote(self, Target(props.PREFIX + name), name)(*args, **kwargs)
 
     def _ask(self, operation: str, target: Target, label: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         names = self.parameters if target.handle is None else tuple("xyzuvw")
@@ -294,6 +298,8 @@ class Here:
     def find(self, target: Target) -> Any:
         """The object that a question is about."""
         name = target.name
+        if name.startswith(props.PREFIX) and target.handle is None:
+            return props.PROPS[name.removeprefix(props.PREFIX)]
         found = self.namespace.get(name) if target.handle is None else self.objects[target.handle]
         if found is None:
             raise StudentError("missing", f"There is no `{name}` yet: run the cell that defines it, then check again.")

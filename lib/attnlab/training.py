@@ -30,7 +30,7 @@ class Means(NamedTuple):
     tokens: int
 
 
-ScoreBatch = Callable[[nn.Module, Any], Score]
+ScoreBatch = Callable[[nn.Module, Any], tuple[Tensor, int, int]]
 
 
 def label_smoothed_loss(
@@ -123,7 +123,7 @@ def train_step(
 ) -> Score:
     """Clear the gradients, score the batch, differentiate, clip the gradient's norm, step."""
     optimizer.zero_grad(set_to_none=True)
-    result = score(model, batch)
+    result = Score(*score(model, batch))
     result.loss.backward()
     if clip is not None:
         nn.utils.clip_grad_norm_(model.parameters(), clip)
@@ -157,7 +157,7 @@ def evaluate(model: nn.Module, batches: Iterable[Any], score: ScoreBatch) -> Mea
     mean = TokenMean()
     try:
         for batch in batches:
-            mean.add(score(model, batch))
+            mean.add(Score(*score(model, batch)))
     finally:
         for module, mode in modes.items():
             module.training = mode
