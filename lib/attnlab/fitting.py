@@ -5,8 +5,6 @@ What is particular to a task comes in as two functions: ``batches(epoch)``, the 
 arguments, ends with the same weights, bit for bit, as one that was not.
 """
 
-import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import torch
 from torch import nn
 
 from attnlab import checkpoint
+from attnlab.progress import ProgressBar
 from attnlab.training import Means, ScoreBatch, TokenMean, evaluate, train_step
 
 
@@ -57,7 +56,7 @@ def fit(
             result = train_step(model, batch, score, optimizer, scheduler, clip)
             run.mean.add(result)
             run.position += 1
-            bar.advance(result.tokens, run.mean.value())
+            bar.advance(result.tokens, run.mean.value().loss)
             if path is not None and run.position % checkpoint_every == 0 and run.position < len(todo):
                 checkpoint.save_atomically(run.state(bar.seconds()), path)
         run.finish_epoch(bar.seconds(), None if valid is None else evaluate(model, valid, score))
@@ -110,50 +109,3 @@ class _Run:
         self.mean, self.seconds_before = TokenMean(*state["mean"]), state["seconds"]
         self.random_at_epoch = state["random_at_epoch"]
         checkpoint.set_random_state(state["random"])
-
-
-class ProgressBar:
-    """One line of text that is written over: how far, the loss, tokens a second, time left. On stdout, no widget.
-
-    Where the output is not a terminal nor a notebook (a log file), only the last state of each bar is written.
-    """
-
-    WIDTH = 20
-
-    def __init__(self, title: str, total: int, done: int = 0, *, show: bool = True, stream: Any = None):
-        self.title, self.total, self.done, self.first = title, total, done, done
-        self.stream = stream or sys.stdout
-        self.live = show and (self.stream.isatty() or "ipykernel" in sys.modules)
-        self.show = show
-        self.tokens, self.began, self.drawn, self.length = 0, time.perf_counter(), 0.0, 0
-
-    def seconds(self) -> float:
-        return time.perf_counter() - self.began
-
-    def advance(self, tokens: int, means: Means) -> None:
-        self.done += 1
-        self.tokens += tokens
-        if self.live and self.seconds() - self.drawn > 0.1:
-            self.drawn = self.seconds()
-            left = (self.total - self.done) * self.drawn / (self.done - self.first)
-            self._write(f"loss {means.loss:.3f} · {left:.0f} s left", "")
-
-    def close(self, record: dict[str, float]) -> None:
-        """The last state, with what the epoch came to."""
-        if self.show:
-            names = ("loss", "accuracy", "valid_loss", "valid_accuracy")
-            figures = " · ".join(f"{name.replace('_', ' ')} {record[name]:.3f}" for name in names if name in record)
-            self._write(f"{figures} · {record['seconds']:.1f} s", "\n")
-
-    def _write(self, figures: str, end: str) -> None:
-        filled = self.WIDTH * self.done // max(self.total, 1)
-        bar = "█" * filled + "░" * (self.WIDTH - filled)
-        rate = self.tokens / max(self.seconds(), 1e-9)
-        line = f"{self.title} {bar} {self.done}/{self.total} · {figures} · {rate:,.0f} tokens/s"
-        if self.live:  # over the last line, and over its end where that was longer
-            self.stream.write("\r" + line.ljust(self.length))
-            self.length = len(line)
-        else:
-            self.stream.write(line)
-        self.stream.write(end)
-        self.stream.flush()

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from attnlab import checkpoint
-from attnlab.fitting import ProgressBar, fit
+from attnlab.fitting import fit
+from attnlab.progress import ProgressBar, watched
 from attnlab.training import (
     Means,
     Score,
@@ -271,7 +272,7 @@ def test_the_bar_writes_over_itself_in_a_terminal_and_one_line_into_a_log(monkey
     for stream, lines in ((Terminal(), 2), (io.StringIO(), 1)):
         bar = ProgressBar("epoch 1/2", 3, stream=stream)
         bar.drawn = -1.0  # the last drawing was long ago
-        bar.advance(100, Means(2.5, 0.5, 100))
+        bar.advance(100, 2.5)
         bar.close({"loss": 1.5, "accuracy": 0.5, "seconds": 2.0})
         text = stream.getvalue()
         assert text.endswith("\n")
@@ -284,3 +285,11 @@ def test_the_bar_writes_over_itself_in_a_terminal_and_one_line_into_a_log(monkey
 def test_the_device_line_names_the_device():
     assert device_line(torch.device("cpu")).startswith("device: CPU, ")
     assert best_device().type in ("cpu", "cuda", "mps")
+
+
+def test_a_watched_score_draws_the_bar_and_changes_no_number(monkeypatch, capsys):
+    monkeypatch.delitem(__import__("sys").modules, "ipykernel", raising=False)
+    given = {"a": (torch.tensor(1.0), 1, 2), "b": (torch.tensor(4.0), 2, 4)}
+    batches, score = watched(["a", "b"], lambda model, batch: given[batch], "epoch 1/1")
+    assert [score(None, batch) for batch in batches] == list(given.values())
+    assert "2/2 · loss 3.000 · accuracy 0.500" in capsys.readouterr().out
