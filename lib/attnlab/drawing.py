@@ -358,7 +358,9 @@ def _arrow(graph: Graph, places: list[Any], column: list[int], a: int, b: int, s
     return [line, _text(label[0], label[1], shape, 11, label[2], turn=label[3])]
 
 
-def _text(x: float, y: float, words: str, size: int, anchor: str = "middle", weight: int = 400, turn: str = "") -> str:
+def _text(
+    x: float | int, y: float | int, words: str, size: int, anchor: str = "middle", weight: int = 400, turn: str = ""
+) -> str:
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" font-weight="{weight}" text-anchor="{anchor}" '
         f'fill="{INK}"{turn}>{escape(words)}</text>'

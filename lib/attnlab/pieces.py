@@ -54,7 +54,7 @@ def _statements(notebook: Path) -> Iterator[ast.stmt]:
 def _take(
     statements: Iterable[ast.stmt], module: ModuleType, file: str, mine: dict[str, Any], pieces: set[str]
 ) -> list[str]:
-    """Execute imports, constants and definitions in the module. Returns the names of the definitions that are solved."""
+    """Execute imports, constants and definitions in the module; the names of those definitions that are solved."""
     solved = []
     for statement in statements:
         definition = isinstance(statement, ast.FunctionDef | ast.ClassDef)

@@ -39,6 +39,12 @@ def draws(rng): return rng.normal(size=3)
 def noise(n): return torch.randn(n).numpy() + np.random.rand(n)
 def table(n): return np.zeros((n, n)).sum() + float(torch.zeros(n, n).sum())
 def typed(x, dtype): return x.to(dtype)
+def trains(model, batch, score, optimizer):
+    optimizer.zero_grad()
+    result = score(model, batch)
+    result.loss.backward()
+    optimizer.step()
+    return result.tokens
 def maker(): return Linear(2, 3), lambda x: x + 1
 def uses(m, x): return m(x)
 def through_norm(x, norm): return norm(x)
@@ -298,3 +304,19 @@ def test_what_is_closed_of_the_library():
     assert first["attnlab.arrays"] is not None
     assert first["attnlab.dot_product"] is None, "it imports the softmax, or holds a later exercise"
     assert library.open_to(99)["attnlab.softmax"] is not None
+
+
+def test_a_prop_is_made_where_the_students_code_runs(student):
+    """Its parts go into a call as objects, so gradients flow and an optimiser can step; what became of it is read."""
+    table = torch.tensor([[0.0, 0.0, 0.0], [0.0, 1.0, 2.0]])
+    bench = student.prop("Bench", table, rate=1.0, stale=7.0)
+    model, score, optimizer = (bench.attribute(part) for part in ("model", "score", "optimizer"))
+    assert bench.gradient().eq(7).all()
+    batch = torch.tensor([[1, 1]]), torch.tensor([[2, 0]])  # the second place is padding
+    assert student.trains(model, batch, score, optimizer) == 1
+    p = (table[1] / 2).softmax(0)  # in training the logits are halved
+    expected = table.clone()
+    expected[1] -= (p - torch.tensor([0.0, 0.0, 1.0])) / 2
+    torch.testing.assert_close(model.parameters()["weight"], expected)
+    assert bench.attribute("backwards") == optimizer.attribute("steps") == 1
+    assert bench.attribute("seen") == [(True, True)]
