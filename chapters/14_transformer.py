@@ -63,7 +63,7 @@ def crossing(ax, pair, kinds):
         colour = {"moved": ORANGE, "bent": BLUE}.get(kinds.get(pair.target[t], ""), INK)
         u = np.linspace(0, 1, 30)
         bend = 3 * u**2 - 2 * u**3
-        ax.plot(s + bend * (t + shift - s), 1 - u, color=colour, linewidth=2.6, alpha=0.9, solid_capstyle="round")
+        ax.plot(s + bend * (t + shift - s), 1 - u, "-", color=colour, linewidth=2.6, alpha=0.9, solid_capstyle="round")
     for words, offset, y, align in ((pair.source, 0, 1.06, "bottom"), (pair.target, shift, -0.06, "top")):
         for i, word in enumerate(words):
             ax.text(i + offset, y, word, ha="center", va=align, fontsize=11)
@@ -794,7 +794,7 @@ with interactive.once_solved("exercises of this chapter"):
     print(f"\nunseen sentences without a mistake: {whole_sentences(model, data.test[:300]):.1%} of 300")
     print(f"({time.process_time() - started:.0f} s of one core. The floor of the train loss is {floors[0.1]:.3f}.)")
 
-# %% tags=["demo", "hide-input"] alt="One sentence as the model writes it at eight moments of its training, a row a moment. Words that are right, in their place, stand on blue, others on orange. At step 0 all is noise; at 25 and 50 the same frequent words come again and again; from step 100 the frame of the sentence is right; at the end every word is."
+# %% tags=["demo", "hide-input"] alt="One sentence as the model writes it at eight moments of its training, a row a moment. Words that are right, in their place, stand on blue, others on orange. At step 0 all is noise; at 25 it writes die eight times; at 50 and 75 the comma, dass and nicht find their places; then come sentences that are good German about the wrong animals and people; from step 250 every word is right."
 with interactive.once_solved("exercises of this chapter"):
     if not diary:
         raise NotImplementedError
@@ -807,16 +807,17 @@ with interactive.once_solved("exercises of this chapter"):
                 right = i < len(unseen.target) and word == unseen.target[i]
                 colour = INK if moment == "wanted" else BLUE if right else ORANGE
                 box = {"boxstyle": "round,pad=0.25", "facecolor": colour, "alpha": 0.22, "edgecolor": colour}
-                ax.text(i, -r, word, ha="left", va="center", fontsize=10, bbox=box)
+                ax.text(i, -r, word, ha="left", va="center", fontsize=9.5, bbox=box)
         ax.set(xlim=(-1.3, 12.2), ylim=(-len(rows) + 0.4, 0.6))
         ax.set_title(" ".join(unseen.source), fontsize=11)
         ax.axis("off")
         plt.show()
 
 # %% [markdown]
-# Look at *what* it learns in which order. First, how often words come: it writes the same few again and again. Then
-# the frame: where the comma stands, that *dass* follows. Then which noun, and last the endings, for they need the noun's
-# gender, the noun's number *and* its part in the sentence at once.
+# Read it slowly, for it learns in an order. First, which words are frequent: *die die die*. Then the frame: where the comma stands,
+# that *dass* follows, that *nicht* comes before the verb. Then it writes German that agrees with itself, *die alten katzen*, and is about
+# something else altogether! That is the decoder alone, which has learned what German looks like. Last come the right nouns: for those it
+# has to look across, at the right English word.
 #
 # Now try one of your own. It must be made of words that the grammar knows.
 
@@ -966,7 +967,7 @@ def some_lessons(pairs, steps):
 
 with interactive.once_solved("exercises of this chapter"):
     report, curves = [], {}
-    for world, pairs in (("poor", data.train[:250]), ("rich", data.train)):
+    for world, pairs in (("poor", data.train[:150]), ("rich", data.train)):
         for smoothing in (0.0, 0.1, 0.3):
             pupil = new_model(layers=1, dropout=0.0)
             optimizer, scheduler = optimiser_for(pupil, warmup=100)
@@ -1000,8 +1001,8 @@ with interactive.once_solved("exercises of this chapter"):
 
 # %% [markdown]
 # In the poor world, without smoothing, the model is *over-confident*: it has seen every training sentence so often that it
-# pulls its logits apart without end, and is as sure of what it does not know. Smoothing stops that. It is right more often, too,
-# and less surprised.
+# pulls its logits apart without end, and is as sure of what it does not know. A little smoothing stops that: it knows as much as before,
+# says so more honestly, and is less surprised. (The *surprise* is the loss without smoothing.)
 #
 # In the rich world it is the other way round. There the model without smoothing is nearly honest, and smoothing makes it lie:
 # right 99 times in 100, it says nine in ten. It *must*, for it was paid for saying so: the loss is smallest at $p = q$, and
@@ -1016,7 +1017,7 @@ with interactive.once_solved("exercises of this chapter"):
 # numbers into the encoder at the start. **Will these two learn alike?**
 
 
-# %% tags=["demo", "hide-input"] alt="Loss on unseen sentences against the step, four curves. Rows that start small and are scaled by the root fall fastest, to below a tenth. Rows that start large and are not scaled begin with the same numbers and lag behind. Rows that are large and scaled come third. Rows that are small and not scaled are still above one at the end."
+# %% tags=["demo", "hide-input"] alt="Loss on unseen sentences against the step, four curves. Rows that start small and are scaled by the root fall fastest, to a quarter after 150 steps. Rows that start large and are not scaled begin with the same numbers and lag behind. Rows that are large and scaled come third. Rows that are small and not scaled are still above one at the end."
 KINDS = {
     ("small", "root"): ("small rows, with the root", BLUE, "-"),
     ("large", "plain"): ("large rows, without", GREEN, "--"),
@@ -1051,6 +1052,8 @@ with interactive.once_solved("exercises of this chapter"):
         for kind, (name, colour, dash) in KINDS.items():
             ax.plot(np.arange(25, 151, 25), curves[kind], dash, color=colour, linewidth=2, label=name)
         ax.set(xlabel="step", ylabel="loss on unseen sentences", yscale="log")
+        ax.set_yticks([0.25, 0.5, 1, 2, 4], labels=["0.25", "0.5", "1", "2", "4"], minor=False)
+        ax.minorticks_off()
         ax.legend(frameon=False)
         plt.show()
     for kind, (name, _, _) in KINDS.items():

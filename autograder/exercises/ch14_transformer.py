@@ -3,6 +3,7 @@
 import math
 from copy import deepcopy
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,9 +37,7 @@ def _quiet(module):
     return module
 
 
-def _unchanged(after, before, names):
-    for x, was, name in zip(after, before, names, strict=True):
-        expect.close(x, was, f"Your answer edited `{name}`. Does `+=`, or a function with a `_` at its end, do that?")
+EDITS = "Does a function with a `_` at its end, or `x[…] =`, write into it?"
 
 
 # ------------------------------------------------------------------------------------------------------- Embedding
@@ -155,10 +154,10 @@ def test_the_embedding_leaves_its_tokens_alone(student, rng):
     """One token, or a view with gaps: all the same. Tokens and table are unchanged afterwards."""
     module, table = _embedding(student, rng)
     tokens = _ids(rng, VOCAB, 10, 3)[::2].T
-    before = tokens.clone()
-    expect.close(module(tokens), _embedded(table, before))
-    expect.close(module(tokens[:1, :1]), _embedded(table, before[:1, :1]), "This was one sequence of one token.")
-    _unchanged([tokens, module.parameters()["tokens.weight"]], [before, table], ["tokens", "tokens.weight"])
+    expect.close(module(tokens), _embedded(table, tokens))
+    expect.close(module(tokens[:1, :1]), _embedded(table, tokens[:1, :1]), "This was one sequence of one token.")
+    expect.close(module.parameters()["tokens.weight"], table, "The table is another one than before.")
+    expect.unchanged(student, EDITS)
 
 
 class _Embeds(nn.Module):
@@ -380,10 +379,12 @@ class EmbeddingWithoutGradient(_Embeds):
 class EmbeddingByIndexing(nn.Module):
     """A table of its own, with the padding kept out by hand."""
 
+    places: torch.Tensor
+
     def __init__(self, vocab, d_model, dropout=0.1, pad=0, max_length=64):
         super().__init__()
         self.pad, self.dropout = pad, nn.Dropout(dropout)
-        self.tokens = nn.Module()
+        self.tokens: Any = nn.Module()
         self.tokens.weight = nn.Parameter(torch.randn(vocab, d_model) / d_model**0.5)
         self.tokens.weight.data[pad] = 0
         self.register_buffer("places", sinusoidal_positions(max_length, d_model))
@@ -567,11 +568,8 @@ def test_dropout_is_handed_on(student, rng):
 def _drops(module, part):
     """Whether this part of a model in training gives two answers to one question."""
     stack = module.attribute(part)
-    if "embedding" in part:
-        inputs = (torch.ones(B, T, dtype=torch.int64),)
-    else:
-        x = torch.linspace(-1, 1, B * T * WIDTH).reshape(B, T, WIDTH)
-        inputs = (x,) if part == "encoder" else (x, x)
+    x = torch.linspace(-1, 1, B * T * WIDTH).reshape(B, T, WIDTH)
+    inputs = [torch.ones(B, T, dtype=torch.int64)] if "embedding" in part else [x] if part == "encoder" else [x, x]
     first, second = (expect.as_numpy(stack(*inputs)) for _ in range(2))
     return first is None or second is None or first.shape != second.shape or np.abs(first - second).max() > 1e-3
 
@@ -594,10 +592,9 @@ def test_the_model_leaves_its_tokens_alone(student, rng):
     src, tgt = _padded(rng)
     wide = torch.stack([src, src], -1)[..., 0]
     module, ours = _model(student, rng)
-    before = wide.clone(), tgt.clone()
     want = _right(ours, src, tgt)
     expect.close(module(wide, tgt), want, tolerance=1e-4)
-    _unchanged([wide, tgt], before, ["src", "tgt"])
+    expect.unchanged(student, EDITS)
     module.double()
     expect.close(
         module(src[2:, :1], tgt[:1, :1]),
@@ -610,7 +607,7 @@ def test_the_model_leaves_its_tokens_alone(student, rng):
 class _Assembled(nn.Module):
     """The model in steps, which a wrong answer can replace one by one."""
 
-    embedding = ReferenceEmbedding
+    embedding: Any = ReferenceEmbedding
 
     def __init__(
         self,
@@ -927,7 +924,7 @@ class TransformerWithoutDropout(_Assembled):
     """`dropout` was taken and never handed on. Both embeddings and both stacks want it."""
 
     def __init__(self, *sizes, dropout=0.1, **options):
-        super().__init__(*sizes, dropout=0.0, **options)
+        super().__init__(*sizes, **options | {"dropout": 0.0})
 
 
 @Transformer.misconception(caught_by=test_dropout_is_handed_on)
@@ -935,7 +932,7 @@ class TransformerWithStacksThatNeverDrop(_Assembled):
     """The embeddings got `dropout`, the stacks did not: the layers never drop anything."""
 
     def __init__(self, src_vocab, tgt_vocab, d_model, *sizes, dropout=0.1, pad=0, **options):
-        super().__init__(src_vocab, tgt_vocab, d_model, *sizes, dropout=0.0, pad=pad, **options)
+        super().__init__(src_vocab, tgt_vocab, d_model, *sizes, **options | {"dropout": 0.0, "pad": pad})
         self.src_embedding = ReferenceEmbedding(src_vocab, d_model, dropout, pad)
         self.tgt_embedding = ReferenceEmbedding(tgt_vocab, d_model, dropout, pad)
 
@@ -1096,10 +1093,9 @@ def test_the_loss_takes_every_kind_of_logits(student, rng):
     got = student.label_smoothed_loss(logits, targets)
     expect.close(got, want, "Logits may be large. Is it `log_softmax`, and not the log of a softmax?", 1e-4)
     logits, targets = _normal(rng, 7, 5, 3, 2, dtype=torch.float64).permute(3, 2, 1, 0), _ids(rng, 7, 2, 3, 5)
-    before = logits.clone(), targets.clone()
     want = _wanted(logits, targets, 0.3, 0)
     expect.close(student.label_smoothed_loss(logits, targets, smoothing=0.3), want, "There were three axes in front.")
-    _unchanged([logits, targets], before, ["logits", "targets"])
+    expect.unchanged(student, EDITS)
 
 
 @label_smoothed_loss.inputs
@@ -1275,6 +1271,17 @@ def gives_a_loss_without_a_gradient(logits, targets, smoothing=0.1, pad=0):
     """The number is right and nothing can be learned from it: it was made in NumPy, by `.item()`, or detached. A loss
     must stay a tensor, joined to the logits."""
     return reference.label_smoothed_loss(logits.detach(), targets, smoothing, pad)
+
+
+@label_smoothed_loss.misconception(caught_by=test_the_loss_takes_every_kind_of_logits)
+def writes_into_the_targets(logits, targets, smoothing=0.1, pad=0):
+    """The number is right, and the caller's logits or targets are changed afterwards. `masked_fill_` and `x[…] = …`
+    write into what they are given; the model's own output is no scratch paper."""
+    loss = reference.label_smoothed_loss(logits, targets, smoothing, pad)
+    targets[targets == pad] = -100
+    with torch.no_grad():
+        logits[..., pad] = -torch.inf
+    return loss
 
 
 @label_smoothed_loss.alternative
@@ -1542,9 +1549,8 @@ def test_the_accuracy_takes_every_kind_of_logits(student, rng):
     targets[0] = torch.where(targets[0] == 2, 3, targets[0])
     targets[1, 1:] = 0
     targets[1, 0] = 4
-    before = logits.clone(), targets.clone()
-    expect.close(student.token_accuracy(logits, targets), _share(*before, 0), "There were three axes in front.")
-    _unchanged([logits, targets], before, ["logits", "targets"])
+    expect.close(student.token_accuracy(logits, targets), _share(logits, targets, 0), "There were three axes in front.")
+    expect.unchanged(student, EDITS)
 
 
 @token_accuracy.inputs
@@ -1673,6 +1679,15 @@ def averages_probabilities(logits, targets, pad=0):
     return float(logits.softmax(-1).gather(-1, targets[..., None])[..., 0][real].mean())
 
 
+@token_accuracy.misconception(caught_by=test_the_accuracy_takes_every_kind_of_logits)
+def forbids_padding_in_place(logits, targets, pad=0):
+    """The logit of padding was set to −∞ in the caller's own tensor. Those logits are still needed: for the loss, whose
+    gradient then breaks. (And an answer that says padding is wrong; it should not be forgiven.)"""
+    share = reference.token_accuracy(logits, targets, pad)
+    logits[..., pad] = -torch.inf
+    return share
+
+
 @token_accuracy.alternative
 def accuracy_of_the_real_places(logits, targets, pad=0, k=1):
     real = targets != pad
@@ -1731,8 +1746,9 @@ def _at(bench):
 
 def _three(answer):
     """(loss, accuracy, tokens) as an array, from a tuple, a list or tensors."""
-    items = list(answer) if isinstance(answer, tuple | list) else []
-    if len(items) != 3 or any(np.ndim(expect.as_numpy(i) if expect.is_tensor(i) else i) for i in items):
+    given = list(answer) if isinstance(answer, tuple | list) else []
+    items: list[Any] = [expect.as_numpy(item) if expect.is_tensor(item) else item for item in given]
+    if len(items) != 3 or any(isinstance(i, np.ndarray) and i.ndim for i in items):
         raise expect.CheckFailure(
             f"Your function returned {expect.named(answer)}; three numbers were expected, `loss, accuracy, tokens`.",
             "Does it end with a `return` of three numbers?",
@@ -1833,11 +1849,10 @@ def test_a_long_gradient_is_clipped(student, rng):
 def test_training_leaves_the_batches_alone(student, rng):
     """A batch of nothing but padding does no harm, and the batches are the same afterwards."""
     lessons = _lessons(rng, 3, 0, 5)
-    before = [x.clone() for pair in lessons for x in pair]
     got, want, table, right, _ = _trained(student, rng, lessons)
     expect.close(got, want, "The second of three batches was all padding: 0 tokens, loss 0.", 1e-4)
     expect.close(table, right, tolerance=1e-4)
-    _unchanged([x for pair in lessons for x in pair], before, ["src", "tgt"] * 3)
+    expect.unchanged(student, EDITS)
 
 
 @train_epoch.inputs
@@ -2291,7 +2306,6 @@ def test_it_records_no_gradients(student, rng):
 def test_it_changes_nothing(student, rng):
     """Weights, gradients and batches are the same afterwards; measured twice, the numbers are equal."""
     lessons = _lessons(rng, 7, 3)
-    before = [x.clone() for pair in lessons for x in pair]
     got, want, bench, here = _evaluated(student, rng, lessons, stale=3.0)
     expect.close(got, want, tolerance=1e-4)
     model, score, _ = _at(bench)
@@ -2300,7 +2314,7 @@ def test_it_changes_nothing(student, rng):
     expect.true(gradient is not None, "A gradient that the model held is gone.", "Is anything cleared?")
     expect.close(gradient, torch.full((V_SRC, V_TGT), 3.0), "Your function changed the model's gradient.")
     expect.close(_three(student.evaluate(model, lessons, score)), want, "This was the second time.", 1e-4)
-    _unchanged([x for pair in lessons for x in pair], before, ["src", "tgt"] * 2)
+    expect.unchanged(student, EDITS)
 
 
 @evaluate.inputs

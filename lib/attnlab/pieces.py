@@ -57,18 +57,18 @@ def _take(
     """Execute imports, constants and definitions in the module; the names of those definitions that are solved."""
     solved = []
     for statement in statements:
-        definition = isinstance(statement, ast.FunctionDef | ast.ClassDef)
-        if definition and statement.name in pieces and _is_stub(statement):
+        name = statement.name if isinstance(statement, ast.FunctionDef | ast.ClassDef) else ""
+        if name in pieces and _is_stub(statement):
             continue
-        if not (definition or isinstance(statement, ast.Import | ast.ImportFrom) or _is_constant(statement)):
+        if not (name or isinstance(statement, ast.Import | ast.ImportFrom) or _is_constant(statement)):
             continue
         before = dict(module.__dict__)
         try:
             exec(compile(ast.Module([statement], []), file, "exec"), module.__dict__)
         except Exception:  # an import or a decorator that needs more than is here
             continue
-        if definition:
-            solved.append(statement.name)
+        if name:
+            solved.append(name)
         elif isinstance(statement, ast.Import | ast.ImportFrom):  # the reader's own pieces are not covered up again
             module.__dict__.update({name: before[name] for name in mine if name in before})
     return solved
