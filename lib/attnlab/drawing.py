@@ -296,7 +296,7 @@ def _places(graph: Graph, column: list[int]) -> tuple[list[Any], float]:
     return places, max(next_y) - GAP + 12
 
 
-def _box(node: Node, x: float, y: float, w: float, h: float) -> list[str]:
+def _box(node: Node, x: float, y: float, w: float | int, h: float | int) -> list[str]:
     middle = x + w / 2
     if not node.kind:
         round_ = f'<rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" rx="12"'
