@@ -268,7 +268,7 @@ class Embedding(nn.Module):
 # %% [markdown]
 # ## The machine
 #
-# Four lines make the Transformer:
+# Three lines make the Transformer:
 #
 # $$\begin{aligned}
 # \text{memory} &= \text{Encoder}(\text{embed}_\text{src}(\text{src}),\; \text{mask}_\text{src}) \\
@@ -276,7 +276,7 @@ class Embedding(nn.Module):
 # \text{logits} &= \text{hidden}\; W_\text{out} + b .
 # \end{aligned}$$
 #
-# (Three, in fact.) The memory is read once. Every layer of the decoder looks into it. What comes out at place $t$ is one
+# The source is read once. Every layer of the decoder looks into it. What comes out at place $t$ is one
 # number for each German token: how much the model would like to write it next.
 #
 # Three masks are at work, and two of them are the same one. Before you go on, say it aloud: **which attention gets
@@ -1005,7 +1005,7 @@ with interactive.once_solved("exercises of this chapter"):
 # says so more honestly, and is less surprised. (The *surprise* is the loss without smoothing.)
 #
 # In the rich world it is the other way round. There the model without smoothing is nearly honest, and smoothing makes it lie:
-# right 99 times in 100, it says nine in ten. It *must*, for it was paid for saying so: the loss is smallest at $p = q$, and
+# right 99 times in 100, it says not even nine in ten. It *must*, for it was paid for saying so: the loss is smallest at $p = q$, and
 # $q_y = 0.9$. **Smoothing is not calibration. It is a fixed dose of modesty**, and whether that is too little, too much or just
 # right depends on how much the model has to be modest about.
 #
