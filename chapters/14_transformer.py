@@ -379,7 +379,7 @@ def to_batch(pairs):
 
 def portrait():
     with interactive.once_solved("Embedding and Transformer"):
-        src, tgt = to_batch(data.train[:3])
+        src, tgt = to_batch(data.train[9:12])
         return drawing.draw_model(new_model(), src=src, tgt=shift_right(tgt, BOS))
 
 
@@ -910,7 +910,7 @@ def a_run(path, stop=4, forget=""):
 
 with interactive.once_solved("exercises of this chapter"), tempfile.TemporaryDirectory() as folder:
     whole, loss = a_run(Path(folder) / "whole.pt")
-    print(f"{'never killed':34} valid loss {loss:.4f}")
+    print(f"{'never killed':40} valid loss {loss:.4f}")
     a_run(Path(folder) / "killed.pt", stop=2)
     record = (Path(folder) / "killed.pt").read_bytes()
     for forget in ("", "epoch", "random", "scheduler", "optimizer", "model"):
@@ -922,7 +922,7 @@ with interactive.once_solved("exercises of this chapter"), tempfile.TemporaryDir
 
 # %% [markdown]
 # With everything on disk the difference is 0: not small, *zero*. Forget a part and the run goes on without a complaint, as
-# another run. Some of these do little harm here. But you could never again tell a change in your code from an accident of
+# another run. Some of these do little harm here, and one may even end a little lower, by luck. But you could never again tell a change in your code from an accident of
 # last Tuesday.
 #
 # ## Does smoothing tell the truth?
@@ -1183,5 +1183,5 @@ else:
 #   norms before the sublayers hardly does.
 # - D. P. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", 2015. The optimiser, whose steps do not depend on the gradient's size.
 #
-# **Next:** [15 · Decoding and scoring](../15_decoding/15_decoding.ipynb). The model gives a probability to every next word. Turning that
+# **Next:** chapter 15, decoding and scoring. The model gives a probability to every next word. Turning that
 # into a sentence is an art of its own, and so is saying how good the sentence is.

@@ -8,14 +8,13 @@ node of its own. So a residual connection that is missing is missing in the pict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from html import escape
 from typing import Any
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from attnlab.interactive import FONT, Figure, _image
+from attnlab.interactive.drawing import Figure, as_image, drawing, words
 from attnlab.plotting import COLOURS, INK
 from attnlab.shapes import Tensor
 
@@ -79,7 +78,7 @@ def draw_model(model: nn.Module, **inputs: Tensor) -> Figure:
     """
     graph = folded(watch(model, **inputs))
     text = str(graph)
-    return Figure(_image(_svg(graph), f"{type(model).__name__}, drawn from what it did. {text}"), text)
+    return Figure(as_image(_svg(graph), f"{type(model).__name__}, drawn from what it did. {text}"), text)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -261,10 +260,7 @@ def _svg(graph: Graph) -> str:
         f'<marker id="tip" viewBox="0 0 6 6" refX="6" refY="3" markerWidth="7" markerHeight="7" orient="auto">'
         f'<path d="M0,0 L6,3 L0,6 z" fill="{INK}"/></marker>'
     )
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{bottom:.0f}" '
-        f'viewBox="0 0 {width} {bottom:.0f}" font-family="{FONT}"><defs>{arrow}</defs>{"".join(marks)}</svg>'
-    )
+    return drawing(width, bottom, [f"<defs>{arrow}</defs>", *marks])
 
 
 def _columns(graph: Graph) -> list[int]:
@@ -301,7 +297,7 @@ def _box(node: Node, x: float, y: float, w: float | int, h: float | int) -> list
     if not node.kind:
         round_ = f'<rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" rx="12"'
         look = f'fill="none" stroke="{INK}" stroke-width="1.5"/>'
-        return [f"{round_} {look}", _text(middle, y + h / 2 + 5, node.name, 14, weight=600)]
+        return [f"{round_} {look}", words(middle, y + h / 2 + 5, node.name, size=14, weight=600)]
     colour = next((c for word, c in _COLOUR_OF.items() if word in node.kind), COLOURS[0])
     title = node.name.removeprefix(node.layer).lstrip(".")
     lines = [(title, 13, 600), (f"{node.kind} · {node.parameters:,}", 11, 400)]
@@ -310,8 +306,8 @@ def _box(node: Node, x: float, y: float, w: float | int, h: float | int) -> list
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" rx="6" fill="{colour}" fill-opacity="0.16" '
         f'stroke="{colour}" stroke-width="1.5"/>'
     ]
-    for i, (words, size, weight) in enumerate(lines):
-        marks.append(_text(middle, y + 16 + 14 * i, words, size, weight=weight))
+    for i, (said, size, weight) in enumerate(lines):
+        marks.append(words(middle, y + 16 + 14 * i, said, size=size, weight=weight))
     return marks
 
 
@@ -330,8 +326,8 @@ def _frames(graph: Graph, places: list[Any], column: list[int]) -> Iterator[str]
             f'stroke="{INK}" stroke-opacity="0.6" stroke-dasharray="4 4"/>'
         )
         n = graph.repeated.get(layer, 1)
-        words = f"{layer.rpartition('.')[0]} × {n}" if n > 1 else layer
-        yield _text(left + 8, top + 14, words, 12, "start", weight=600)
+        said = f"{layer.rpartition('.')[0]} × {n}" if n > 1 else layer
+        yield words(left + 8, top + 14, said, size=12, anchor="start", weight=600)
 
 
 def _arrow(graph: Graph, places: list[Any], column: list[int], a: int, b: int, shape: str) -> list[str]:
@@ -348,20 +344,12 @@ def _arrow(graph: Graph, places: list[Any], column: list[int], a: int, b: int, s
         middle = (start + end) / 2 + 8
         path = f"M{xa + wa / 2:.1f},{start:.1f} H{x:.1f} V{end:.1f} H{xb + wb / 2 + outwards * wb / 2:.1f}"
         x += outwards * 6
-        label = (x, middle, "middle", f' transform="rotate({90 * outwards} {x:.1f} {middle:.1f})"')
+        label = (x, middle, "middle", f"rotate({90 * outwards} {x:.1f} {middle:.1f})")
     else:  # across
         y, end = ya + ha / 2, yb + hb / 2
         x = SIDE + cb * (WIDE + GUTTER) - GUTTER / 2
         path = f"M{xa + wa:.1f},{y:.1f} H{x:.1f} V{end:.1f} H{xb:.1f}"
         label = (xa + wa + 8, y - 6, "start", "")
     line = f'<path d="{path}" fill="none" stroke="{INK}" stroke-width="1.4" marker-end="url(#tip)"/>'
-    return [line, _text(label[0], label[1], shape, 11, label[2], turn=label[3])]
-
-
-def _text(
-    x: float | int, y: float | int, words: str, size: int, anchor: str = "middle", weight: int = 400, turn: str = ""
-) -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" font-weight="{weight}" text-anchor="{anchor}" '
-        f'fill="{INK}"{turn}>{escape(words)}</text>'
-    )
+    x, y, anchor, turn = label
+    return [line, words(x, y, shape, size=11, anchor=anchor, turn=turn)]
