@@ -796,7 +796,7 @@ with interactive.once_solved("exercises of this chapter"):
 
 # %% tags=["demo", "hide-input"] alt="One sentence as the model writes it at eight moments of its training, a row a moment. Words that are right, in their place, stand on blue, others on orange. At step 0 all is noise; at 25 it writes die eight times; at 50 and 75 the comma, dass and nicht find their places; then come sentences that are good German about the wrong animals and people; from step 250 every word is right."
 with interactive.once_solved("exercises of this chapter"):
-    if not diary:
+    if len(diary) < len(MOMENTS):  # not trained yet
         raise NotImplementedError
     with plotting.house_style():
         fig, ax = plt.subplots(figsize=(9.6, 3.9))
@@ -823,6 +823,8 @@ with interactive.once_solved("exercises of this chapter"):
 
 # %% tags=["demo"]
 with interactive.once_solved("exercises of this chapter"):
+    if len(diary) < len(MOMENTS):  # not trained yet
+        raise NotImplementedError
     for text in (
         "the old doctor does not see the young women",
         "today the small dogs do not see the old house",
