@@ -84,7 +84,7 @@ class Gradebook:
     """One engine for a whole run. Waits while somebody else holds the database, and says so through ``tell``."""
 
     def __init__(self, url: str, course: str = "", name: str = "", tell: database.Tell = lambda sentence: None):
-        self.url, self.tell, self.patience = database.normal(url), tell, database.PATIENCE
+        self.url, self.tell = database.normal(url), tell
         self.where = _where(self.url)
         self._book = self._do(lambda: api.Gradebook(self.url, course or database.ANY_COURSE))
         self.engine = self._book.engine
@@ -100,8 +100,14 @@ class Gradebook:
     def close(self) -> None:
         self._book.close()
 
+    def __enter__(self) -> "Gradebook":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def _do(self, act: Any) -> Any:
-        return database.patiently(act, self.where, self.tell, self.patience)
+        return database.patiently(act, self.where, self.tell, database.PATIENCE)
 
     def _make_tables(self) -> None:
         """Ours, after nbgrader has made its own: it takes a database with any table in it for one that it has made."""

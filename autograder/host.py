@@ -3,15 +3,16 @@
 import atexit
 import contextlib
 import json
-import multiprocessing
 import os
 import select
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any, Protocol
 
@@ -119,7 +120,9 @@ class Zygote:
 
     def __init__(self, layers: Layers, limits: Limits):
         self.layers, self.limits = layers, limits
-        self._lock = multiprocessing.get_context("fork").Lock()  # the judge's forks share us
+        self._turn, name = tempfile.mkstemp()  # its lock: the judge's forks share us, and one of them may be killed
+        os.unlink(name)
+        self._asked = 0
         self._owner = os.getpid()
         self._folder = isolation.PrivateFolder()
         self._control, self._process = self._launch()
@@ -165,15 +168,36 @@ class Zygote:
     def start(self) -> Forked:
         folder = None if self.layers.namespaces else isolation.PrivateFolder()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        words = json.dumps({"folder": folder.name if folder else ""}).encode()
-        with self._lock, theirs:
+        self._asked += 1
+        ticket = f"{os.getpid()}.{self._asked}"
+        words = json.dumps({"folder": folder.name if folder else "", "ticket": ticket}).encode()
+        with self._alone(), theirs:
             try:
                 socket.send_fds(self._control, [words], [theirs.fileno()])
-                _, (process,), _, _ = socket.recv_fds(self._control, 64, 1)
+                process = self._answer(ticket)
             except (OSError, ValueError):
                 ours.close()
                 raise Gone from None
         return Forked(ours, process, folder)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process at a time. The system gives the lock back when its holder is killed, unlike a semaphore."""
+        import fcntl
+
+        fcntl.lockf(self._turn, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._turn, fcntl.LOCK_UN)
+
+    def _answer(self, ticket: str) -> int:
+        """Our child's handle. What comes before it was for one who was killed while waiting for it."""
+        while True:
+            said, (process,), _, _ = socket.recv_fds(self._control, 64, 1)
+            if said == ticket.encode():
+                return process
+            os.close(process)
 
     @property
     def alive(self) -> bool:
@@ -181,6 +205,7 @@ class Zygote:
 
     def close(self) -> None:
         self._control.close()
+        os.close(self._turn)
         if self._owner != os.getpid():
             return
         try:

@@ -99,7 +99,7 @@ def serve(
             kernel.setns(own_processes, kernel.CLONE_NEWPID)
         os.close(connection)
         handle = os.pidfd_open(child)
-        socket.send_fds(control, [b"{}"], [handle])
+        socket.send_fds(control, [json.loads(words)["ticket"].encode()], [handle])
         os.close(handle)
 
 
