@@ -24,7 +24,7 @@ from nbgrader.utils import parse_utc
 from traitlets.config import Config
 from traitlets.config.loader import ConfigFileNotFound, PyFileConfigLoader
 
-from autograder import autograded, database, history, host, pool
+from autograder import autograded, catalogue, database, history, host, pool
 from autograder.database import GradebookError, Tell
 from autograder.gradebook import Gradebook, Released
 from autograder.history import Event
@@ -254,7 +254,8 @@ def judge_here(books: Books, seed: int, waiting: Sequence[Handed], jobs: int = 1
     if jobs == 1 or len(waiting) < 2:
         yield from ((number, judge(handed)) for number, handed in enumerate(waiting))
         return
-    host.shared()  # before the fork: the workers share one zygote
+    host.shared()  # before the fork: the workers share one zygote …
+    catalogue.by_name()  # … and the memory of every check
     for number, result in pool.run(judge, waiting, jobs):
         if isinstance(result, pool.Died):
             handed = waiting[number]

@@ -3,6 +3,7 @@
     python -m benchmarks.grading                       # 20 submissions; stock takes two minutes
     python -m benchmarks.grading --submissions 200 --no-stock
     python -m benchmarks.grading --memory 1000         # does memory grow?
+    python -m benchmarks.grading --load 1000           # a large class, as `attnlab grade` does it: two workers
 
 The class is made of the solved chapter 1 with the declared misconceptions in it: some answers right, some wrong.
 Stock nbgrader runs ``assert`` cells with the same laws' oracles in them. The bare fork runs the same cells and checks
@@ -10,6 +11,7 @@ with nothing around them: no isolation, no protocol, no gradebook, no diagnosis.
 """
 
 import argparse
+import contextlib
 import inspect
 import json
 import os
@@ -20,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -187,6 +190,74 @@ def memory(folder: Path, count: int) -> None:
                     break
 
 
+def load(folder: Path, count: int) -> None:
+    """Grade a large class once, with two workers: how fast, what failed, in how much memory at the worst moment."""
+    from autograder.classroom import Classroom
+
+    with Classroom(folder) as classroom, _Watch() as watch:
+        began = time.perf_counter()
+        failed = sum(bool(result.error) for result in classroom.grade(CHAPTER, jobs=2))
+        took = time.perf_counter() - began
+        kept = len(classroom.latest())
+    size = (folder / "gradebook.db").stat().st_size / 2**20
+    print(f"{count} submissions in {took:.0f} s: {count / took:.1f} a second, {1000 * took / count:.0f} ms each")
+    print(f"{failed} failed; {kept} in the gradebook, which has {size:.1f} MiB")
+    print("at the worst moment " + ", ".join(f"{name} {mib:.0f} MiB" for name, mib in watch.worst.items()))
+
+
+class _Watch:
+    """The memory of the coordinator, its workers, and the zygote with the submissions, four times a second.
+
+    A page that several processes share counts as a part of one in each (PSS): the sum is what the machine gives.
+    """
+
+    def __enter__(self) -> "_Watch":
+        self.worst: dict[str, float] = {"all": 0.0}
+        from autograder import host
+
+        self._launcher = host.shared()._process.pid  # type: ignore[attr-defined]
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._over.wait(0.25):
+            parents = _parents()
+            zygote = _below(self._launcher, parents)
+            workers = _below(os.getpid(), parents) - zygote - {os.getpid()}
+            groups = {"coordinator": {os.getpid()}, "workers": workers, "zygote and submissions": zygote}
+            now = {name: sum(map(_share, members)) for name, members in groups.items()}
+            if sum(now.values()) > self.worst["all"]:
+                self.worst = {"all": sum(now.values()), **now}
+
+
+def _parents() -> dict[int, int]:
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            found[int(path.parent.name)] = int(path.read_text().rsplit(")", 1)[1].split()[1])
+    return found
+
+
+def _below(root: int, parents: dict[int, int]) -> set[int]:
+    found = {root}
+    while more := {process for process, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def _share(process: int) -> float:
+    """MiB of a process, its part of what it shares; 0 for one that has ended."""
+    with contextlib.suppress(OSError):
+        return int(re.search(r"Pss:\s+(\d+)", Path(f"/proc/{process}/smaps_rollup").read_text())[1]) / 1024  # type: ignore[index]
+    return 0.0
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--submissions", type=int, default=20)
@@ -194,13 +265,17 @@ def main() -> None:
     parser.add_argument(
         "--memory", type=int, default=0, metavar="N", help="only: grade N submissions, watch the memory"
     )
+    parser.add_argument("--load", type=int, default=0, metavar="N", help="only: grade a class of N with two workers")
     parser.add_argument("--keep", type=Path, help="make the course here, and leave it")
     words = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     folder = words.keep or Path(tempfile.mkdtemp(prefix="attnlab-bench-"))
     try:
         mine = folder / "ours"
-        submissions(mine, words.submissions, stock=False)
+        submissions(mine, words.load or words.submissions, stock=False)
+        if words.load:
+            load(mine, words.load)
+            return
         if words.memory:
             memory(mine, words.memory)
             return

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from autograder.autograded import shown_name
 from autograder.classroom import Classroom, Event, GradebookError, Graded
+from autograder.cluster import Cluster
 from autograder.judge import VISIBLE_SEED
 from autograder.version import version
 from course.console import complain, say
@@ -27,8 +28,10 @@ def grade_class(
     jobs: int,
     database: str | None,
     as_json: bool,
+    cluster: str | None = None,
+    isolated: bool = False,
 ) -> int:
-    """Grade what is new; the command's status."""
+    """Grade what is new; the command's status. On a cluster, ``isolated`` is asked of its workers."""
     came: list[Graded] = []
     status = 0
     try:
@@ -38,9 +41,10 @@ def grade_class(
             books = classroom.books(assignments)
             total = len(classroom.waiting(books, students, force)[0])
             handed_in = sum(len(classroom.handed_in(name, students)) for name in books)
+            judges = Cluster(cluster, _note, isolated) if cluster else None
             with _Bar(total) as bar:
                 try:
-                    for result in classroom.grade(list(books), students, force, jobs):
+                    for result in classroom.grade(list(books), students, force, jobs, judges):
                         came.append(result)
                         bar.advance(result)
                 except KeyboardInterrupt:

@@ -35,6 +35,9 @@ def grade(
     db: Annotated[
         str | None, typer.Option(envvar="ATTNLAB_DB", help="The gradebook's database, where it is not gradebook.db.")
     ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="Judge on the workers of this Dask scheduler.", metavar="ADDRESS")
+    ] = None,
     require_isolation: Annotated[
         bool, typer.Option("--require-isolation", help="Refuse where a submission could get out; see attnlab doctor.")
     ] = False,
@@ -54,8 +57,9 @@ def grade(
     - `attnlab grade`
     - `attnlab grade --assignment 01_softmax --student anna --force`
     - `attnlab grade --db postgresql://ada@db.example.org/attention`
+    - `attnlab grade --cluster tcp://scheduler.example.org:8786`
     """
-    for_class = {"--assignment": assignment, "--student": student, "--force": force}
+    for_class = {"--assignment": assignment, "--student": student, "--force": force, "--cluster": cluster}
     if submissions and (given := [name for name, value in for_class.items() if value]):
         stop(f"{given[0]} is for a whole course; with {submissions[0]} named, leave it out, or name no file")
     if not submissions and not (course / CONFIGURATION).is_file():
@@ -63,13 +67,14 @@ def grade(
             f"{course.resolve()} is no course, for there is no {CONFIGURATION} in it; go to the course's folder, "
             "give it with --course, or name the notebooks to grade"
         )
-    if require_isolation:
+    if require_isolation and not cluster:
         refuse_without_isolation()
     if submissions:
         _grade_files(submissions, seed, as_json)
     from course.grading import grade_class
 
-    raise typer.Exit(grade_class(course.resolve(), assignment or (), student or (), force, seed, jobs, db, as_json))
+    wanted = (course.resolve(), assignment or (), student or (), force, seed, jobs, db, as_json)
+    raise typer.Exit(grade_class(*wanted, cluster=cluster, isolated=require_isolation))
 
 
 def _grade_files(submissions: list[Path], seed: int | None, as_json: bool) -> None:
