@@ -1,6 +1,7 @@
 """The gradebook in PostgreSQL: a real server, several writers, nbgrader's own tools on it."""
 
 import os
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,23 +34,40 @@ def server():
         pytest.skip(f"no PostgreSQL server: {why}")
 
 
-@pytest.fixture
-def url(server, request) -> str:
-    """An empty database of the server."""
-    name = request.node.name[:60]
+def create(server: str, name: str, model: str = "template1") -> str:
+    """The URL of a new database, a copy of another one."""
     engine = sqlalchemy.create_engine(normal(server), isolation_level="AUTOCOMMIT")
     with engine.connect() as db:
-        db.exec_driver_sql(f"CREATE DATABASE {name}")
+        db.exec_driver_sql(f'CREATE DATABASE "{name}" TEMPLATE {model}')
     engine.dispose()
     return server.replace("/postgres?", f"/{name}?")
 
 
+@pytest.fixture(scope="module")
+def model(server, template, tmp_path_factory) -> str:
+    """A database into which nbgrader itself has generated the assignment."""
+    url = create(server, "model")
+    course = tmp_path_factory.mktemp("model")
+    subprocess.run(["cp", "-r", f"{template}/.", str(course)], check=True)
+    (course / "gradebook.db").unlink()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("ATTNLAB_DB", url)
+        nbgrader(course, "generate_assignment", NAME, "--force")
+    assert not (course / "gradebook.db").exists()
+    return "model"
+
+
+@pytest.fixture
+def url(server, model, request) -> str:
+    """A database of the server, with the assignment in it."""
+    return create(server, request.node.name[:60], model)
+
+
 @pytest.fixture
 def released(course, url, monkeypatch) -> Path:
-    """A course whose gradebook is in the server, with the assignment in it."""
+    """A course whose gradebook is in the server, and a class that has handed in."""
     monkeypatch.setenv("ATTNLAB_DB", url)
     (course / "gradebook.db").unlink()
-    nbgrader(course, "generate_assignment", NAME, "--force")
     for student in ("anna", "ben", "çelik", "dora"):
         hand_in(course, student, CLASS[student], STAMP)
     return course
