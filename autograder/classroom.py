@@ -105,7 +105,7 @@ class Classroom:
         self, books: Books, students: Sequence[str] = (), force: bool = False
     ) -> tuple[list[Handed], dict[tuple[str, str], Event]]:
         """The submissions to grade, and what was last recorded of each. Finishes what a killed run left half put."""
-        seen = history.latest(self.gradebook.history(list(books), students))
+        seen = self.latest(list(books), students, verdicts=False) if books else {}
         found = []
         for assignment, released in books.items():
             for handed in self.handed_in(assignment, students):
@@ -143,9 +143,12 @@ class Classroom:
         """Every judgement that was recorded, the oldest first: verdicts, points before and after, who, when, seed."""
         return self.gradebook.history(assignments, students)
 
-    def latest(self, assignments: Sequence[str] = (), students: Sequence[str] = ()) -> dict[tuple[str, str], Event]:
-        """The last judgement of each submission, by assignment and student."""
-        return history.latest(self.history(assignments, students))
+    def latest(
+        self, assignments: Sequence[str] = (), students: Sequence[str] = (), verdicts: bool = True
+    ) -> dict[tuple[str, str], Event]:
+        """The last judgement of each submission, by assignment and student; ``verdicts`` are most of what is read."""
+        found = self.gradebook.history(assignments, students, last=True, verdicts=verdicts)
+        return {(event.assignment, event.student): event for event in found}
 
     def folder_of(self, assignment: str, student: str) -> Path:
         """Where the graded notebooks of a submission are."""
@@ -234,8 +237,12 @@ def _write_beside(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _put(folder: Path, files: Mapping[str, bytes]) -> None:
-    for name in files:
-        os.replace(folder / f".{name}.new", folder / name)
+    for name, data in files.items():
+        try:
+            os.replace(folder / f".{name}.new", folder / name)
+        except FileNotFoundError:  # another run over this course has put its own there, or has cleared ours away
+            _write_beside(folder, {name: data})
+            os.replace(folder / f".{name}.new", folder / name)
 
 
 def timestamp_in(folder: Path) -> datetime | None:

@@ -60,7 +60,7 @@ class Cluster:
 
     def _spread(self, parcels: dict[int, Any], seed: int) -> Iterator[tuple[int, Graded]]:
         """So many are under way that no worker waits; the others stay here, for a scheduler cannot hold a class."""
-        from distributed import wait
+        from distributed import CancelledError, wait
 
         with self._connected() as client:
             task = _nameless(errand.run)
@@ -77,11 +77,16 @@ class Cluster:
                 if not under_way:  # there is no worker yet
                     time.sleep(LOOK / 10)
                     continue
-                with contextlib.suppress(TimeoutError):
-                    for future in wait(list(under_way), timeout=LOOK, return_when="FIRST_COMPLETED").done:
-                        number = under_way.pop(future)
-                        finished += 1
-                        yield number, self._result(client, future, parcels[number][0])
+                try:
+                    done = wait(list(under_way), timeout=LOOK, return_when="FIRST_COMPLETED").done
+                except TimeoutError:
+                    continue
+                except CancelledError as error:
+                    raise GradebookError(self._gone()) from error
+                for future in done:
+                    number = under_way.pop(future)
+                    finished += 1
+                    yield number, self._result(client, future, parcels[number][0])
 
     def _result(self, client: Any, future: Any, handed: Handed) -> Graded:
         from distributed import KilledWorker
@@ -103,11 +108,14 @@ class Cluster:
 
     def _workers(self, client: Any) -> dict[str, Any]:
         if client.status != "running":
-            raise GradebookError(
-                f"The scheduler at {self.address} does not answer any more. What is graded so far is recorded; start "
-                "it and give the same command again."
-            )
+            raise GradebookError(self._gone())
         return client.scheduler_info(n_workers=-1)["workers"]
+
+    def _gone(self) -> str:
+        return (
+            f"The scheduler at {self.address} does not answer any more. What is graded so far is recorded; start it "
+            "and give the same command again."
+        )
 
     def _bear(self, threads: int, seen: float) -> float:
         """When there last was a worker; a sentence once there is none, an end when there is none for too long."""

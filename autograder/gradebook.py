@@ -88,9 +88,13 @@ class Gradebook:
         self.where = _where(self.url)
         self._book = self._do(lambda: api.Gradebook(self.url, course or database.ANY_COURSE))
         self.engine = self._book.engine
-        self._do(self._make_tables)
-        if name:
-            self._do(lambda: database.claim(self.engine, name, self.where))
+        try:
+            self._do(self._make_tables)
+            if name:
+                self._do(lambda: database.claim(self.engine, name, self.where))
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def stock(self) -> api.Gradebook:
@@ -134,20 +138,25 @@ class Gradebook:
                 return {n.name: replace(_released(n), assignment=found.id, due=found.duedate) for n in found.notebooks}
             except api.MissingEntry:
                 raise GradebookError(
-                    f"The gradebook has no assignment {assignment}; run nbgrader generate_assignment {assignment} "
-                    "first."
+                    f"The gradebook has no assignment {assignment}; run attnlab release {assignment} first."
                 ) from None
             finally:
                 self._book.db.rollback()
 
         return dict(self._do(act))
 
-    def history(self, assignments: Sequence[str] = (), students: Sequence[str] = ()) -> list[Event]:
-        """Every judgement that was recorded, the oldest first."""
+    def history(
+        self,
+        assignments: Sequence[str] = (),
+        students: Sequence[str] = (),
+        last: bool = False,
+        verdicts: bool = True,
+    ) -> list[Event]:
+        """What was recorded, as ``history.read`` gives it."""
 
         def act() -> list[Event]:
             with self.engine.connect() as db:
-                return history.read(db, assignments, students)
+                return history.read(db, assignments, students, last, verdicts)
 
         return list(self._do(act))
 
@@ -179,7 +188,8 @@ class Gradebook:
             _take_turns(db, event.student)
             submission, seconds = _submission(db, released[0], event.student, history.stored(event.handed_in))
             before = _scores_before(db, submission, released)
-            last = next(iter(history.read(db, [event.assignment], [event.student])[-1:]), None)
+            found = history.read(db, [event.assignment], [event.student], last=True, verdicts=False)
+            last = found[0] if found else None
             if before is not None and last and last.number > seen and (last.digest, last.error) == (event.digest, ""):
                 return before
             rows = {

@@ -24,6 +24,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    func,
     insert,
     select,
 )
@@ -98,25 +99,28 @@ def write(db: Connection, event: Event) -> None:
     db.execute(insert(HISTORY).values(**row))
 
 
-def read(db: Connection, assignments: Sequence[str] = (), students: Sequence[str] = ()) -> list[Event]:
-    """Every judgement, the oldest first."""
-    query = select(HISTORY).order_by(HISTORY.c.id)
-    if assignments:
-        query = query.where(HISTORY.c.assignment.in_(assignments))
-    if students:
-        query = query.where(HISTORY.c.student.in_(students))
+def read(
+    db: Connection,
+    assignments: Sequence[str] = (),
+    students: Sequence[str] = (),
+    last: bool = False,
+    verdicts: bool = True,
+) -> list[Event]:
+    """The judgements, the oldest first: all, or of each submission the ``last``. ``verdicts`` are most of a row."""
+    wanted = [column for column in HISTORY.c if verdicts or column.name != "verdicts"]
+    whose = [HISTORY.c.assignment.in_(assignments)] if assignments else []
+    whose += [HISTORY.c.student.in_(students)] if students else []
+    query = select(*wanted).where(*whose).order_by(HISTORY.c.id)
+    if last:
+        newest = select(func.max(HISTORY.c.id)).where(*whose).group_by(HISTORY.c.assignment, HISTORY.c.student)
+        query = query.where(HISTORY.c.id.in_(newest))
     return [_event(row) for row in db.execute(query).mappings()]
-
-
-def latest(events: Sequence[Event]) -> dict[tuple[str, str], Event]:
-    """The last judgement of each submission, by assignment and student."""
-    return {(event.assignment, event.student): event for event in events}
 
 
 def _event(row: Any) -> Event:
     values = {name: value for name, value in row.items() if name != "id"} | {"number": row["id"]}
     values |= {name: value.replace(tzinfo=UTC) for name in ("at", "handed_in") if (value := values[name]) is not None}
-    values |= {name: json.loads(values[name]) for name in ("verdicts", "files")}
+    values |= {name: json.loads(values[name]) for name in ("verdicts", "files") if name in values}
     return Event(**{**values, "seed": int(values["seed"])})
 
 

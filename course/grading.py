@@ -63,7 +63,7 @@ def grade_class(
 def _summary(
     classroom: Classroom, came: Sequence[Graded], total: int, handed_in: int, assignments: Sequence[str]
 ) -> dict[str, Any]:
-    last = classroom.latest(sorted({result.assignment for result in came}))
+    last = classroom.latest(assignments, verdicts=False)
     graded = [
         {
             "assignment": result.assignment,
@@ -88,7 +88,7 @@ def _summary(
         "failed": failed,
         "left": total - len(came),
         "unchanged": handed_in - total,
-        "otherwise": sum(_is_other(event, classroom.seed) for event in classroom.latest(assignments).values()),
+        "otherwise": sum(_is_other(event, classroom.seed) for event in last.values()),
         "unreleased": {} if assignments else classroom.unreleased(),
     }
 
@@ -123,7 +123,7 @@ def _print(summary: dict[str, Any], stopped: bool) -> None:
         say.print(f"{summary['otherwise']} grades are from another seed or version; --force grades them anew.")
     for name, count in summary["unreleased"].items():
         complain.print(
-            f"{count} handed in {shown_name(name)}, which the gradebook does not have; nbgrader generate_assignment "
+            f"{count} handed in {shown_name(name)}, which the gradebook does not have; attnlab release "
             f"{shown_name(name)} enters it.",
             markup=False,
             soft_wrap=True,

@@ -134,7 +134,7 @@ def test_two_workers_give_what_one_gives(course):
 
 
 def test_an_assignment_that_is_not_there_is_told(course):
-    with pytest.raises(GradebookError, match="nbgrader generate_assignment lib"), Classroom(course) as classroom:
+    with pytest.raises(GradebookError, match="attnlab release lib"), Classroom(course) as classroom:
         list(classroom.grade("lib"))
 
 

@@ -107,7 +107,7 @@ def test_a_worker_without_the_course_or_with_another_version_is_named(handed_in,
     machines.worker(paths=str(tmp_path / "empty"))
     with pytest.raises(GradebookError, match=r"The worker tcp://127\S+ of the cluster at \S+ lacks the course \(.*\);"):
         on(machines, handed_in)
-    machines.running.pop().kill()
+    machines.running[-1].kill()
     machines.worker()
     monkeypatch.setattr(module, "fingerprint", lambda: "0" * 64)
     with pytest.raises(GradebookError, match=r"The worker tcp://127\S+ .* has version .* of the course, and this"):

@@ -117,7 +117,7 @@ def test_what_cannot_be_done_is_said(words, said, tmp_path, monkeypatch):
 
 def test_an_assignment_that_is_not_released_is_refused(course):
     done = attnlab("grade", "--course", course, "--assignment", "lib", status=2)
-    assert "nbgrader generate_assignment lib" in done.stderr
+    assert "run attnlab release lib first" in done.stderr
 
 
 def test_ctrl_c_stops_kindly_and_the_next_run_goes_on(course, monkeypatch):

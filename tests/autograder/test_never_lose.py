@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from classes import CLASS, NAME, WORTH, book, graded, hand_in, lab
+from classes import CLASS, NAME, ROOT, WORTH, book, graded, hand_in, lab
 
 from autograder import classroom as module
 from autograder import gradebook, history, host, pool
@@ -193,15 +193,14 @@ def test_kill_9_of_a_real_run_takes_its_workers_with_it(handed_in, right):
     command = [sys.executable, "-m", "course", "grade", "--course", str(handed_in), "--jobs", "2"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(["lib", "."]), "OMP_NUM_THREADS": "1"}
     for lines in (1, 3):
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-        assert process.stderr is not None
-        for _ in range(lines):
-            assert "graded" in process.stderr.readline()
-        process.kill()
-        assert process.wait() == -signal.SIGKILL
-        assert len(recorded(handed_in)) >= lines
-        process.stderr.read()  # ends only when every process that holds our pipe has ended
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment) as process:
+            for _ in range(lines):
+                assert "graded" in process.stderr.readline()
+            process.kill()
+            assert process.wait() == -signal.SIGKILL
+            assert len(recorded(handed_in)) >= lines
+            process.stderr.read()  # ends only when every process that holds our pipe has ended
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert {len(points) for points in recorded(handed_in).values()} == {1}
     assert len(recorded(handed_in)) == 10
