@@ -11,6 +11,7 @@ import glob
 import hashlib
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -207,7 +208,7 @@ class Classroom:
         """Notebooks that lie beside their place: put there if their scores were recorded, else taken away."""
         folder = self.folder_of(handed.assignment, handed.student)
         for new in folder.glob(".*.new") if folder.is_dir() else ():
-            name = new.name.removeprefix(".").removesuffix(".new")
+            name = new.name.removeprefix(".").removesuffix(".new").rpartition(".")[0]
             recorded = last.files.get(name) if last else None
             if recorded and hashlib.sha256(new.read_bytes()).hexdigest() == recorded:
                 os.replace(new, folder / name)
@@ -230,19 +231,24 @@ def _files(handed: Handed, result: Graded) -> dict[str, bytes]:
 def _write_beside(folder: Path, files: Mapping[str, bytes]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
-        with open(folder / f".{name}.new", "wb") as file:
+        with open(_beside(folder, name), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())  # the record must not outlive a power cut that this does not
 
 
+def _beside(folder: Path, name: str) -> Path:
+    """Where a file waits to be put in its place: another place for each run and each of its threads."""
+    return folder / f".{name}.{os.getpid()}-{threading.get_ident()}.new"
+
+
 def _put(folder: Path, files: Mapping[str, bytes]) -> None:
     for name, data in files.items():
         try:
-            os.replace(folder / f".{name}.new", folder / name)
-        except FileNotFoundError:  # another run over this course has put its own there, or has cleared ours away
+            os.replace(_beside(folder, name), folder / name)
+        except FileNotFoundError:  # another run over this course has begun, and took it for a dead run's
             _write_beside(folder, {name: data})
-            os.replace(folder / f".{name}.new", folder / name)
+            os.replace(_beside(folder, name), folder / name)
 
 
 def timestamp_in(folder: Path) -> datetime | None:
