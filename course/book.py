@@ -19,7 +19,7 @@ import nbformat
 from nbformat import NotebookNode, v4
 
 from autograder.exercise import Exercise
-from course import paths
+from course import appendix, paths
 from course.paths import derived, shown
 from course.readme import chapter_table, heading_of
 from course.source import Chapter, chapters_in
@@ -74,7 +74,7 @@ def stage(folder: Path) -> None:
         for path in (solved, released):
             if not path.exists():
                 raise BookError(f"{shown(path)} is missing; run: attnlab build")
-        wanted[folder / "chapters" / f"{chapter.name}.ipynb"] = chapter_page(chapter)
+        wanted[folder / "chapters" / f"{chapter.name}.ipynb"] = chapter_page(chapter, chapters)
         wanted[folder / "chapters" / "_download" / f"{chapter.name}.ipynb"] = released.read_text(encoding="utf-8")
     for name, path in modules().items():
         wanted[folder / "reference" / f"{name}.md"] = module_page(name, path)
@@ -98,7 +98,9 @@ def filled(page: str, chapters: list[Chapter]) -> str:
         "chapters": lambda: chapter_table(chapters, "chapters/{name}.ipynb") + "\n\n" + contents(chapters),
         "exercises": lambda: "\n\n".join(exercise_index(chapters)),
         "modules": module_table,
+        "references": lambda: appendix.references(chapters),
     }
+    page = appendix.glossary(page, chapters) if appendix.ROW.search(page) else page
     page = SOLVED.sub(r"](chapters/\1.ipynb\2)", page)
     return re.sub(r"^<!-- (\w+) -->$", lambda mark: made[mark[1]](), page, flags=re.MULTILINE)
 
@@ -116,15 +118,17 @@ def contents(chapters: list[Chapter]) -> str:
 # ------------------------------------------------------------------------------------------------------- a chapter
 
 
-def chapter_page(chapter: Chapter) -> str:
+def chapter_page(chapter: Chapter, chapters: list[Chapter]) -> str:
     """The solved notebook as a page: solutions folded behind the cell that a student finds, links within the book."""
+    terms = appendix.terms_of((PAGES / "glossary.md").read_text(encoding="utf-8"))
+    linker = appendix.Linker(terms, chapters, chapter)
     solved = nbformat.read(derived(paths.SOLUTIONS, chapter.name), as_version=4)
     released = nbformat.read(derived(paths.NOTEBOOKS, chapter.name), as_version=4)
     stubs = {_grade_id(cell): cell.source for cell in released.cells if _is_answer(cell)}
     cells: list[NotebookNode] = []
     for cell in solved.cells:
         if cell.cell_type == "markdown":
-            cell.source = within_the_book(cell.source)
+            cell.source = linker.link(within_the_book(cell.source))
         if _is_answer(cell):
             cells += folded(cell, stubs[_grade_id(cell)])
             continue
