@@ -1,15 +1,14 @@
 """The book's last pages, and the links that lead to them.
 
-``book/glossary.md`` is a table with a row a term. On the way into the book the table becomes Sphinx's glossary, which gives
-every term an address, and in each chapter the first use of a term becomes a link to it. The chapters' sources know nothing
-of this. The page of references is gathered from what the chapters list under *Further reading*.
+``book/glossary.md`` is a table with a row a term. On the way into the book the table becomes Sphinx's glossary, which
+gives every term an address, and in each chapter the first use of a term becomes a link to it. The chapters' sources
+know nothing of this. The page of references is gathered from what the chapters list under *Further reading*.
 """
 
 import re
 import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 
 import jupytext
 
@@ -26,8 +25,8 @@ NO_PROSE = (
 READING = re.compile(r"^## Further reading\n+(.*?)(?=^#|^\*\*Next|\Z)", re.MULTILINE | re.DOTALL)
 # A. Author, B. Author, "Title" (NAME), 2014 (VENUE 2015), and so on for a second paper of the same entry.
 PAPER = re.compile(
-    r"(?:[,;] (?:and )?)?(?P<authors>(?:[^\"*,]+, )*?[^\"*,]+), (?P<title>\"[^\"]+\"|\*[^*]+\*)(?: (?P<name>\([^)]*\)))?"
-    r", (?P<year>\d{4})(?: (?P<venue>\([^)]*\)))?"
+    r"(?:[,;] (?:and )?)?(?P<authors>(?:[^\"*,]+, )*?[^\"*,]+), "
+    r"(?P<title>\"[^\"]+\"|\*[^*]+\*)(?: (?P<name>\([^)]*\)))?, (?P<year>\d{4})(?: (?P<venue>\([^)]*\)))?"
 )
 
 
@@ -36,7 +35,7 @@ PAPER = re.compile(
 
 @dataclass(frozen=True)
 class Term:
-    """A row of the glossary: a word and its other forms, in Chinese, in plain words, and the chapter that explains it."""
+    """A row of the glossary: a word and its other forms, and the chapter that explains it."""
 
     name: str
     forms: tuple[str, ...]
