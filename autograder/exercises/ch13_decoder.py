@@ -1,0 +1,1134 @@
+"""Chapter 13, the decoder: what it reads, whom it asks, and what it must not see."""
+
+import torch
+from torch import nn
+
+from attnlab import decoder as reference
+from attnlab.block import FeedForward, residual
+from attnlab.masks import causal_mask, masked_softmax, padding_mask
+from attnlab.multi_head import MultiHeadAttention
+from attnlab.norms import LayerNorm
+from autograder import expect
+from autograder.exercise import Exercise
+
+B, T, S = 3, 5, 7
+D_MODEL, H, D_FF = 10, 2, 13  # d_model is H times 5; all others are primes
+SIZES = (D_MODEL, H, D_FF)
+SQUARE = 5
+VOCABULARY, BOS = 23, 1
+
+
+def _normal(rng, *shape, dtype=torch.float32):
+    return torch.tensor(rng.normal(size=shape), dtype=dtype)
+
+
+def _ids(rng, B=B, T=T):
+    return torch.tensor(rng.integers(2, VOCABULARY, size=(B, T)))
+
+
+def _gradients(names, found, wanted):
+    for name, gradient, right in zip(names, found, wanted, strict=True):
+        expect.true(
+            gradient is not None,
+            f"No gradient reaches `{name}`: it would never learn.",
+            "Was something detached, turned into NumPy, or not used at all?",
+        )
+        expect.close(gradient, right, f"This is the gradient of `{name}`. Is all of the way there PyTorch?", 2e-3)
+
+
+# ------------------------------------------------------------------------------------------------------- shift_right
+
+shift_right = Exercise("shift_right", chapter=13, reference=reference.shift_right, minutes=5, difficulty=1)
+
+
+@shift_right.check(points=1)
+def test_shift_of_known_tokens(student, rng):
+    """With bos = 1, `[5, 6, 7]` becomes `[1, 5, 6]`."""
+    cause = "What does the decoder know before it has written the first token?"
+    expect.close(student.shift_right(torch.tensor([[5, 6, 7]]), 1), torch.tensor([[1, 5, 6]]), cause)
+
+
+@shift_right.check(points=1)
+def test_each_place_reads_the_token_before_it(student, rng):
+    """In every row, place t reads token t − 1, place 0 reads bos, and the last token is read by nobody."""
+    for batch, length, bos in ((B, T, BOS), (1, 7, 22), (2, 1, 3)):
+        tokens = _ids(rng, batch, length)
+        want = reference.shift_right(tokens, bos)
+        expect.close(student.shift_right(tokens, bos), want, "Is it each row that moves, by one, to the right?")
+
+
+@shift_right.check(points=1)
+def test_shift_keeps_the_tokens(student, rng):
+    """Padding is moved like any token, ids stay whole numbers, and what is passed in is the same afterwards."""
+    tokens = _ids(rng)
+    tokens[:, -2:] = 0
+    want = reference.shift_right(tokens, BOS)
+    came = student.shift_right(tokens, BOS)
+    expect.close(came, want, "Is padding left where it was?")
+    array = expect.as_numpy(came)
+    kind = "iu" if array is not None else ""
+    expect.true(
+        array is not None and array.dtype.kind in kind,
+        f"Your ids are {array.dtype if array is not None else 'no tensor'}; whole numbers were expected.",
+        "An embedding takes nothing else. What type has the tensor that you began with?",
+    )
+    expect.unchanged(student, "Does `tokens[:, 1:] = …` write into it? Make a new tensor.")
+
+
+@shift_right.inputs
+def _rows_of_tokens(rng):
+    for _ in range(10):
+        yield (_ids(rng, SQUARE, SQUARE), int(rng.integers(2, 9))), {}
+
+
+@shift_right.misconception(caught_by=test_shift_of_known_tokens)
+def does_not_shift(tokens, bos):
+    """Nothing was shifted: the decoder reads at place t the very token that it is asked for there. It learns to
+    copy, its loss falls to 0, and it cannot write a word. This is the *label leak*."""
+    return tokens.clone()
+
+
+@shift_right.misconception(caught_by=test_shift_of_known_tokens)
+def shifts_left(tokens, bos):
+    """It was shifted to the *left*: place t reads the token that comes after the one it is asked for. It has to
+    read the one before."""
+    return torch.cat([tokens[:, 1:], torch.full_like(tokens[:, :1], bos)], 1)
+
+
+@shift_right.misconception(caught_by=test_shift_of_known_tokens)
+def keeps_the_last(tokens, bos):
+    """The last token was kept, so the row is longer by one. Inputs and targets have to have the same length: the
+    last token is read by nobody."""
+    return torch.cat([torch.full_like(tokens[:, :1], bos), tokens], 1)
+
+
+@shift_right.misconception(caught_by=test_shift_of_known_tokens)
+def drops_the_first(tokens, bos):
+    """The first token was *replaced* by bos and the others stayed where they were. So place t reads its own target,
+    but for place 0: a label leak. Move all of them."""
+    return torch.cat([torch.full_like(tokens[:, :1], bos), tokens[:, 1:]], 1)
+
+
+@shift_right.misconception(caught_by=test_shift_of_known_tokens)
+def rolls_round(tokens, bos):
+    """The row was rolled: the last token came round to the front. Place 0 then reads how the sentence ends. Put bos
+    there."""
+    return tokens.roll(1, 1)
+
+
+@shift_right.misconception(caught_by=test_shift_of_known_tokens)
+def begins_with_zero(tokens, bos):
+    """The row begins with 0, the id of padding. It has to begin with `bos`."""
+    return torch.cat([torch.zeros_like(tokens[:, :1]), tokens[:, :-1]], 1)
+
+
+@shift_right.misconception(caught_by=test_shift_of_known_tokens)
+def forgets_bos(tokens, bos):
+    """bos is missing: the last token was cut off, and nothing put in front. Then nothing has moved."""
+    return tokens[:, :-1]
+
+
+@shift_right.misconception(caught_by=test_shift_of_known_tokens)
+def shifts_by_two(tokens, bos):
+    """It was shifted by two places. The token just before is what the decoder needs most."""
+    return torch.cat([torch.full_like(tokens[:, :2], bos), tokens[:, :-2]], 1)[:, : tokens.shape[1]]
+
+
+@shift_right.misconception(caught_by=test_each_place_reads_the_token_before_it)
+def shifts_the_batch(tokens, bos):
+    """The *rows* were moved: sentence b reads what sentence b − 1 was asked for. Move along the positions, `dim=1`."""
+    if len(tokens) == 1:
+        return reference.shift_right(tokens, bos)
+    return torch.cat([torch.full_like(tokens[:1], bos), tokens[:-1]], 0)
+
+
+@shift_right.misconception(caught_by=test_each_place_reads_the_token_before_it)
+def begins_with_one(tokens, bos):
+    """bos is 1 here whatever was passed in. Which id it is differs from vocabulary to vocabulary."""
+    return reference.shift_right(tokens, 1)
+
+
+@shift_right.misconception(caught_by=test_shift_keeps_the_tokens)
+def leaves_padding_in_its_place(tokens, bos):
+    """Padding was left where it was, and the last real token was dropped with it. Move everything: the loss leaves
+    padding out by the *target*."""
+    moved = reference.shift_right(tokens, bos)
+    return torch.where(tokens == 0, 0, moved)
+
+
+@shift_right.misconception(caught_by=test_shift_keeps_the_tokens)
+def makes_them_fractions(tokens, bos):
+    """The ids became floating-point numbers: `torch.zeros(…)` makes those unless told otherwise. An embedding
+    refuses them."""
+    return reference.shift_right(tokens, bos).float()
+
+
+@shift_right.misconception(caught_by=test_shift_keeps_the_tokens)
+def shift_that_edits(tokens, bos):
+    """The answer is right, but the caller's tokens are changed, and they are the targets, too. Make a new tensor."""
+    answer = reference.shift_right(tokens, bos)
+    tokens[:, 1:] = tokens[:, :-1].clone()
+    tokens[:, 0] = bos
+    return answer
+
+
+@shift_right.alternative
+def shift_by_roll(tokens, bos, dim=1):
+    moved = torch.roll(tokens, 1, dim)
+    moved[:, 0] = bos
+    return moved
+
+
+@shift_right.alternative
+def shift_by_padding(tokens, bos):
+    return nn.functional.pad(tokens, (1, 0), value=bos)[:, :-1]
+
+
+# --------------------------------------------------------------------------------------------------- cross_attention
+
+cross_attention = Exercise(
+    "cross_attention",
+    chapter=13,
+    reference=reference.cross_attention,
+    minutes=10,
+    difficulty=2,
+    forbidden=(
+        "torch.nn.functional.scaled_dot_product_attention",
+        "torch.nn.functional.multi_head_attention_forward",
+        "torch.nn.MultiheadAttention",
+        "attnlab.dot_product.scaled_dot_product_attention",
+    ),
+)
+
+
+def _asked(rng, *front, T=T, S=S, d=11, d_k=13, d_v=17, dtype=torch.float32):
+    """x, memory and three matrices that make queries, keys and values of entries near 1."""
+    x, memory = _normal(rng, *front, T, d, dtype=dtype), _normal(rng, *front, S, d, dtype=dtype)
+    return x, memory, *(_normal(rng, d, width, dtype=dtype) / d**0.5 for width in (d_k, d_k, d_v))
+
+
+def _alike(rng, *front):
+    return _asked(rng, *front, T=SQUARE, S=SQUARE, d=SQUARE, d_k=SQUARE, d_v=SQUARE)
+
+
+@cross_attention.check(points=1)
+def test_cross_attention_of_known_numbers(student, rng):
+    """One query with weights ¼ and ¾ over a memory with the values 8 and 16 takes 14."""
+    ln3 = torch.log(torch.tensor(3.0))
+    x, memory = torch.tensor([[2.0]]), torch.tensor([[0.0, 8.0], [1.0, 16.0]])
+    W_q = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
+    W_k = torch.zeros(2, 4)
+    W_k[0, 0] = ln3
+    W_v = torch.tensor([[0.0], [1.0]])
+    expect.close(
+        student.cross_attention(x, memory, W_q, W_k, W_v),
+        torch.tensor([[14.0]]),
+        "The scores are 0 and 2 ln 3, divided by √4. Keys and values of whom?",
+    )
+
+
+@cross_attention.check(points=2)
+def test_the_decoder_asks_and_the_memory_answers(student, rng):
+    """Queries are made from x; keys *and* values from the memory, which may have another length."""
+    for inputs in (_asked(rng, B), _asked(rng), _alike(rng, B), _asked(rng, 2, B)):
+        want = reference.cross_attention(*inputs)
+        expect.close(student.cross_attention(*inputs), want, "What is made from x, and what from the memory?", 1e-4)
+
+
+@cross_attention.check(points=1)
+def test_the_source_is_masked(student, rng):
+    """A mask, True = may attend, hides padding of the *source*; where it hides everything the answer is zero."""
+    inputs = _asked(rng, B)
+    mask = (torch.arange(S) < torch.tensor([S, 2, 0])[:, None])[:, None]
+    want = reference.cross_attention(*inputs, mask=mask)
+    expect.close(student.cross_attention(*inputs, mask=mask), want, "Does the mask act before the softmax?", 1e-4)
+
+
+@cross_attention.check(points=1)
+def test_gradients_reach_the_memory(student, rng):
+    """Gradients reach x, the memory and all three matrices; what is passed in is the same afterwards."""
+    inputs = _asked(rng, B, dtype=torch.float64)
+    g = _normal(rng, B, T, 17, dtype=torch.float64)
+    leaves = [x.clone().requires_grad_() for x in inputs]
+    value = reference.cross_attention(*leaves)
+    wanted = torch.autograd.grad((value * g).sum(), leaves)
+    came = student.cross_attention.gradients(*inputs, cotangent=g)
+    expect.close(came.value, value, "Is it the answer that you give without gradients, too?")
+    _gradients(("x", "memory", "W_q", "W_k", "W_v"), came.inputs, wanted)
+    expect.unchanged(student)
+
+
+@cross_attention.inputs
+def _questions(rng):
+    for i in range(12):
+        yield _alike(rng, *((), (2,))[i % 2 : i % 2 + 1][0]), {}
+
+
+def _cross(x, memory, W_q, W_k, W_v, mask=None, *, scale=None, weights=masked_softmax, q=None, k=None, v=None):
+    """The reference in steps, which a wrong answer can replace one by one."""
+    q, k, v = (x if q is None else q) @ W_q, (memory if k is None else k) @ W_k, (memory if v is None else v) @ W_v
+    return weights(q @ k.mT / (k.shape[-1] ** 0.5 if scale is None else scale), mask) @ v
+
+
+@cross_attention.misconception(caught_by=test_the_decoder_asks_and_the_memory_answers)
+def asks_itself(x, memory, W_q, W_k, W_v, mask=None):
+    """Keys and values were made from the decoder's own x: that is self-attention, and the source is never read.
+    They are made from the memory."""
+    return _cross(x, memory, W_q, W_k, W_v, mask, k=x, v=x)
+
+
+@cross_attention.misconception(caught_by=test_the_decoder_asks_and_the_memory_answers)
+def takes_keys_from_itself(x, memory, W_q, W_k, W_v, mask=None):
+    """The keys were made from the decoder's x and the values from the memory. Where to look is decided by keys of
+    the things that are looked at: both come from the memory."""
+    return _cross(x, memory, W_q, W_k, W_v, mask, k=x)
+
+
+@cross_attention.misconception(caught_by=test_the_decoder_asks_and_the_memory_answers)
+def takes_values_from_itself(x, memory, W_q, W_k, W_v, mask=None):
+    """The values were made from the decoder's x: it looks at the source and takes home its own words. Keys and
+    values come from the memory."""
+    return _cross(x, memory, W_q, W_k, W_v, mask, v=x)
+
+
+@cross_attention.misconception(caught_by=test_the_decoder_asks_and_the_memory_answers)
+def lets_the_memory_ask(x, memory, W_q, W_k, W_v, mask=None):
+    """The roles are exchanged: the memory asks and the decoder answers. The one who writes is the one who wants to
+    know."""
+    return _cross(x, memory, W_q, W_k, W_v, mask, q=memory, k=x, v=x)
+
+
+@cross_attention.misconception(caught_by=test_the_decoder_asks_and_the_memory_answers)
+def reads_the_memory_to_itself(x, memory, W_q, W_k, W_v, mask=None):
+    """Queries, keys and values were all made from the memory: that is one more layer of the encoder. The queries
+    are made from x."""
+    return _cross(x, memory, W_q, W_k, W_v, mask, q=memory)
+
+
+@cross_attention.misconception(caught_by=test_cross_attention_of_known_numbers)
+def hands_out_the_weights(x, memory, W_q, W_k, W_v, mask=None):
+    """These are the attention *weights*. The decoder needs what was found by them: the weighted sum of the values."""
+    q, k = x @ W_q, memory @ W_k
+    return masked_softmax(q @ k.mT / k.shape[-1] ** 0.5, mask)
+
+
+@cross_attention.misconception(caught_by=test_the_decoder_asks_and_the_memory_answers)
+def averages_the_memory_itself(x, memory, W_q, W_k, W_v, mask=None):
+    """The memory itself was averaged, without W_v. What a source word tells is its value, `memory @ W_v`."""
+    q, k = x @ W_q, memory @ W_k
+    return masked_softmax(q @ k.mT / k.shape[-1] ** 0.5, mask) @ memory
+
+
+@cross_attention.misconception(caught_by=test_the_decoder_asks_and_the_memory_answers)
+def exchanges_keys_and_values(x, memory, W_q, W_k, W_v, mask=None):
+    """W_k and W_v are exchanged."""
+    return _cross(x, memory, W_q, W_v, W_k, mask)
+
+
+@cross_attention.misconception(caught_by=test_cross_attention_of_known_numbers)
+def forgets_the_scale(x, memory, W_q, W_k, W_v, mask=None):
+    """The scores are not divided by √d_k (chapter 4)."""
+    return _cross(x, memory, W_q, W_k, W_v, mask, scale=1.0)
+
+
+@cross_attention.misconception(caught_by=test_the_decoder_asks_and_the_memory_answers)
+def scales_by_the_model(x, memory, W_q, W_k, W_v, mask=None):
+    """The scores are divided by √d_model. It is the width of queries and keys that counts, √d_k."""
+    return _cross(x, memory, W_q, W_k, W_v, mask, scale=memory.shape[-1] ** 0.5)
+
+
+@cross_attention.misconception(caught_by=test_cross_attention_of_known_numbers)
+def lets_queries_compete(x, memory, W_q, W_k, W_v, mask=None):
+    """The softmax runs over the queries, so that the decoder's positions compete for a source word. Each query
+    shares out its look over the source: `dim=-1`."""
+    return _cross(x, memory, W_q, W_k, W_v, mask, weights=lambda s, m: masked_softmax(s, m, -2))
+
+
+@cross_attention.misconception(caught_by=test_cross_attention_of_known_numbers)
+def takes_the_sigmoid(x, memory, W_q, W_k, W_v, mask=None):
+    """The sigmoid of each score was taken in place of the softmax of a row: the weights do not add up to one."""
+    return _cross(x, memory, W_q, W_k, W_v, mask, weights=lambda s, m: torch.sigmoid(s) * (1 if m is None else m))
+
+
+@cross_attention.misconception(caught_by=test_the_decoder_asks_and_the_memory_answers)
+def looks_back_only(x, memory, W_q, W_k, W_v, mask=None):
+    """A causal mask was put on the *source*: place t of the target saw source words up to t only. The source is all
+    there: only its padding is hidden."""
+    past = torch.ones(x.shape[-2], memory.shape[-2], dtype=torch.bool).tril()
+    return _cross(x, memory, W_q, W_k, W_v, past if mask is None else mask & past)
+
+
+@cross_attention.misconception(caught_by=test_the_source_is_masked)
+def forgets_the_mask(x, memory, W_q, W_k, W_v, mask=None):
+    """The mask is taken and never used: the decoder listens to the padding of the source."""
+    return _cross(x, memory, W_q, W_k, W_v)
+
+
+@cross_attention.misconception(caught_by=test_the_source_is_masked)
+def turns_the_mask_round(x, memory, W_q, W_k, W_v, mask=None):
+    """The mask was turned round. True means *may attend*."""
+    return _cross(x, memory, W_q, W_k, W_v, None if mask is None else ~mask)
+
+
+@cross_attention.misconception(caught_by=test_the_source_is_masked)
+def masks_after_the_softmax(x, memory, W_q, W_k, W_v, mask=None):
+    """The weights were set to zero after the softmax, so the others no longer add up to one. Forbid the scores
+    before it."""
+    return _cross(x, memory, W_q, W_k, W_v, mask, weights=lambda s, m: torch.softmax(s, -1) * (1 if m is None else m))
+
+
+@cross_attention.misconception(caught_by=test_the_source_is_masked)
+def becomes_nan(x, memory, W_q, W_k, W_v, mask=None):
+    """Where everything is hidden the answer is NaN, the softmax of nothing but −∞. `masked_softmax` of chapter 5
+    gives zeros."""
+    return _cross(
+        x,
+        memory,
+        W_q,
+        W_k,
+        W_v,
+        mask,
+        weights=lambda s, m: torch.softmax(s if m is None else s.masked_fill(~m, -torch.inf), -1),
+    )
+
+
+@cross_attention.misconception(caught_by=test_gradients_reach_the_memory)
+def cuts_off_the_encoder(x, memory, W_q, W_k, W_v, mask=None):
+    """The numbers are right, but the memory was detached: the encoder never learns."""
+    return _cross(x, memory.detach(), W_q, W_k, W_v, mask)
+
+
+@cross_attention.misconception(caught_by=test_gradients_reach_the_memory)
+def cross_attention_that_edits(x, memory, W_q, W_k, W_v, mask=None):
+    """The answer is right, but an input is changed: `*=`, `/=` or a function with a `_` at its end writes into it."""
+    answer = _cross(x, memory, W_q, W_k, W_v, mask)
+    if not memory.requires_grad:
+        memory *= 0.5
+    return answer
+
+
+@cross_attention.alternative
+def cross_attention_by_einsum(x, memory, W_q, W_k, W_v, mask=None, dropout=0.0):
+    q, k = torch.einsum("...td,dk->...tk", x, W_q), torch.einsum("...sd,dk->...sk", memory, W_k)
+    scores = torch.einsum("...tk,...sk->...ts", q, k) * W_k.shape[1] ** -0.5
+    return torch.einsum("...ts,...sv->...tv", masked_softmax(scores, mask), memory @ W_v)
+
+
+@cross_attention.alternative
+def cross_attention_in_another_order(x, memory, W_q, W_k, W_v, mask=None):
+    scores = (x @ (W_q @ W_k.T) @ memory.mT) / W_q.shape[-1] ** 0.5
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    weights = torch.nan_to_num(torch.softmax(scores, -1))
+    return (weights @ memory) @ W_v
+
+
+# ------------------------------------------------------------------------------------------------------ DecoderLayer
+
+DecoderLayer = Exercise(
+    "DecoderLayer",
+    chapter=13,
+    reference=reference.DecoderLayer,
+    minutes=25,
+    difficulty=3,
+    forbidden=("torch.nn.TransformerDecoderLayer", "torch.nn.TransformerDecoder", "torch.nn.Transformer"),
+)
+
+
+def _layers(student, rng, order, dropout=0.0):
+    """A layer of the student's and the reference, with the same weights, far from a module's start."""
+    ours = reference.DecoderLayer(*SIZES, dropout=dropout, order=order).eval()
+    weights = {}
+    for name, parameter in ours.named_parameters():
+        fresh = _normal(rng, *parameter.shape)
+        weights[name] = 1 + 0.3 * fresh if "norm" in name and name.endswith("weight") else 0.5 * fresh
+    ours.load_state_dict(weights)
+    module = student.DecoderLayer(*SIZES, dropout=dropout, order=order)
+    module.eval()
+    module.load(weights)
+    return module, ours
+
+
+def _reading(rng, T=T, S=S, dtype=torch.float32):
+    return _normal(rng, B, T, D_MODEL, dtype=dtype), _normal(rng, B, S, D_MODEL, dtype=dtype)
+
+
+@DecoderLayer.check(points=1)
+def test_the_layer_has_six_parts(student, rng):
+    """Its parameters are those of `self_attention`, `cross_attention`, `feed_forward`, `norm_1`, `norm_2` and
+    `norm_3`."""
+    wanted = {name: tuple(p.shape) for name, p in reference.DecoderLayer(*SIZES).named_parameters()}
+    module = student.DecoderLayer(*SIZES, dropout=0.0, order="pre")
+    found = {name: tuple(value.shape) for name, value in module.parameters().items()}
+    lacking = [name for name, shape in wanted.items() if found.get(name) != shape]
+    extra = [name for name in found if name not in wanted]
+    expect.true(
+        not lacking,
+        f"These parameters are missing or of another shape: {', '.join(f'`{name}`' for name in lacking[:3])}.",
+        "Are there six modules under exactly these names, made in `__init__`?",
+    )
+    expect.true(not extra, f"Nobody asked for `{(extra or [''])[0]}`.", "Is there a seventh part?")
+
+
+@DecoderLayer.check(points=2)
+def test_looks_back_looks_across_and_thinks(student, rng):
+    """`order="post"`: self-attention, then cross-attention to the memory, then feed-forward, each added and normed."""
+    x, memory = _reading(rng)
+    module, ours = _layers(student, rng, "post")
+    want = ours(x, memory)
+    expect.close(module(x, memory), want, "Which half comes when, and what does each read?", 1e-4)
+
+
+@DecoderLayer.check(points=2)
+def test_norms_what_each_part_reads(student, rng):
+    """`order="pre"`: each of the three reads a normed copy of the road; the memory is read as it is."""
+    x, memory = _reading(rng)
+    module, ours = _layers(student, rng, "pre")
+    want = ours(x, memory)
+    expect.close(module(x, memory), want, "Is x normed before each of the three, and is the memory left alone?", 1e-4)
+
+
+@DecoderLayer.check(points=2)
+def test_each_attention_has_its_own_mask(student, rng):
+    """`mask` goes to the self-attention, `memory_mask` to the cross-attention, also where both lengths are equal."""
+    for source in (S, T):
+        x, memory = _reading(rng, S=source)
+        past, real = causal_mask(T, like=x), padding_mask(torch.tensor([source, 2, 3]), source)
+        module, ours = _layers(student, rng, "post")
+        wants = [ours(x, memory, past, real), ours(x, memory, past), ours(x, memory, None, real)]
+        cause = "Which of the two masks hides the future, and which the padding of the source?"
+        expect.close(module(x, memory, past, real), wants[0], cause, 1e-4)
+        expect.close(module(x, memory, past), wants[1], "Here only `mask` was given.", 1e-4)
+        expect.close(module(x, memory, memory_mask=real), wants[2], "Here only `memory_mask` was given.", 1e-4)
+
+
+@DecoderLayer.check(points=1)
+def test_dropout_falls_on_what_each_part_adds(student, rng):
+    """With a dropout of 1, in training, the three parts add nothing; in evaluation, nothing is ever dropped."""
+    x, memory = _reading(rng)
+    for order in ("pre", "post"):
+        module, ours = _layers(student, rng, order, dropout=1.0)
+        want = ours(x, memory)
+        alone = x if order == "pre" else ours.norm_3(ours.norm_2(ours.norm_1(x)))
+        module.train()
+        expect.close(module(x, memory), alone, f'order="{order}": is dropout the last thing before each sum?', 1e-4)
+        module.eval()
+        expect.close(module(x, memory), want, "This is after `.eval()`.", 1e-4)
+
+
+@DecoderLayer.check(points=1)
+def test_the_layer_learns_and_is_saved(student, rng):
+    """Gradients reach x, the memory and all parameters; a saved layer can be loaded; inputs are the same afterwards."""
+    (x, memory), g = _reading(rng), _normal(rng, B, T, D_MODEL)
+    module, ours = _layers(student, rng, "pre")
+    leaves = [x.clone().requires_grad_(), memory.clone().requires_grad_()]
+    value = ours(*leaves)
+    names = [name for name, _ in ours.named_parameters()]
+    wanted = torch.autograd.grad((value * g).sum(), [*leaves, *ours.parameters()])
+    came = module.gradients(x, memory, cotangent=g)
+    expect.close(came.value, value, "Is it the answer that you give without gradients, too?", 1e-4)
+    found = [*came.inputs, *(came.parameters.get(name) for name in names)]
+    _gradients(["x", "memory", *names], found, wanted)
+    other = student.DecoderLayer(*SIZES, dropout=0.0, order="pre")
+    other.eval()
+    other.load_state_dict(module.state_dict())
+    expect.close(other(x, memory), value, "Does the state_dict hold all that the answer depends on?", 1e-4)
+    expect.unchanged(student, "Does `x += …` write into the input?")
+
+
+class _Layer(nn.Module):
+    """The reference in pieces, which a wrong answer can replace one by one."""
+
+    def __init__(self, d_model, num_heads, d_ff, dropout=0.1, order="post"):
+        super().__init__()
+        self.order = order
+        self.self_attention = MultiHeadAttention(d_model, num_heads, dropout)
+        self.cross_attention = MultiHeadAttention(d_model, num_heads, dropout)
+        self.feed_forward = FeedForward(d_model, d_ff, dropout)
+        self.norm_1, self.norm_2, self.norm_3 = (LayerNorm(d_model) for _ in range(3))
+        self.dropout = nn.Dropout(dropout)
+
+    def back(self, x, mask):
+        return self.self_attention(x, x, x, mask)
+
+    def across(self, x, memory, mask):
+        return self.cross_attention(x, memory, memory, mask)
+
+    def add(self, x, sublayer, norm):
+        return residual(x, lambda y: self.dropout(sublayer(y)), norm, self.order)
+
+    def forward(self, x, memory, mask=None, memory_mask=None):
+        x = self.add(x, lambda y: self.back(y, mask), self.norm_1)
+        x = self.add(x, lambda y: self.across(y, memory, memory_mask), self.norm_2)
+        return self.add(x, self.feed_forward, self.norm_3)
+
+
+@DecoderLayer.misconception(caught_by=test_each_attention_has_its_own_mask)
+class LayerWithMasksSwapped(_Layer):
+    """The masks are swapped: the causal one went to the cross-attention, the one for the source's padding to the
+    self-attention. Where lengths differ it fails at once; where they are equal it trains, sees its own future, and
+    cannot write."""
+
+    def forward(self, x, memory, mask=None, memory_mask=None):
+        return super().forward(x, memory, memory_mask, mask)
+
+
+@DecoderLayer.misconception(caught_by=test_each_attention_has_its_own_mask)
+class LayerWithoutItsCausalMask(_Layer):
+    """`mask` is not handed to the self-attention: every position sees the words that it is asked for. The loss
+    falls wonderfully, and the layer cannot write."""
+
+    def back(self, x, mask):
+        return super().back(x, None)
+
+
+@DecoderLayer.misconception(caught_by=test_each_attention_has_its_own_mask)
+class LayerWithoutItsMemoryMask(_Layer):
+    """`memory_mask` is not handed to the cross-attention: the decoder listens to the padding of the source."""
+
+    def across(self, x, memory, mask):
+        return super().across(x, memory, None)
+
+
+@DecoderLayer.misconception(caught_by=test_each_attention_has_its_own_mask)
+class LayerWithoutMasks(_Layer):
+    """Neither mask is handed on."""
+
+    def forward(self, x, memory, mask=None, memory_mask=None):
+        return super().forward(x, memory)
+
+
+@DecoderLayer.misconception(caught_by=test_each_attention_has_its_own_mask)
+class LayerWithMasksTurnedRound(_Layer):
+    """The masks were turned round. Here True means *may attend*; in PyTorch's own modules True hides."""
+
+    def forward(self, x, memory, mask=None, memory_mask=None):
+        masks = (None if m is None else ~m for m in (mask, memory_mask))
+        return super().forward(x, memory, *masks)
+
+
+@DecoderLayer.misconception(caught_by=test_looks_back_looks_across_and_thinks)
+class LayerWithACausalMaskOfItsOwn(_Layer):
+    """A causal mask was built in. The caller says who may look at whom: with a cache, or for other tasks, there is
+    another mask or none."""
+
+    def back(self, x, mask):
+        past = causal_mask(x.shape[1], like=x)
+        return super().back(x, past if mask is None else mask & past)
+
+
+@DecoderLayer.misconception(caught_by=test_looks_back_looks_across_and_thinks)
+class LayerWithoutCrossAttention(_Layer):
+    """The cross-attention is never used: the decoder does not read the source at all, and can only write what is likely
+    anyway."""
+
+    def forward(self, x, memory, mask=None, memory_mask=None):
+        x = self.add(x, lambda y: self.back(y, mask), self.norm_1)
+        return self.add(x, self.feed_forward, self.norm_3)
+
+
+@DecoderLayer.misconception(caught_by=test_looks_back_looks_across_and_thinks)
+class LayerThatAsksItself(_Layer):
+    """Keys and values of the cross-attention come from the decoder's own x: a second self-attention, and the source
+    is never read. They come from the memory."""
+
+    def across(self, x, memory, mask):
+        return self.cross_attention(x, x, x)
+
+
+@DecoderLayer.misconception(caught_by=test_looks_back_looks_across_and_thinks)
+class LayerOfWhichTheMemoryAsks(_Layer):
+    """Query and memory are exchanged in the cross-attention: the source asks the decoder. Then the answer has the
+    source's length."""
+
+    def across(self, x, memory, mask):
+        return self.cross_attention(memory, x, x)
+
+
+@DecoderLayer.misconception(caught_by=test_looks_back_looks_across_and_thinks)
+class LayerWithAttentionsExchanged(_Layer):
+    """The two attentions are exchanged: the one called `cross_attention` looks back, the one called
+    `self_attention` looks at the memory. With fresh weights nobody notices; with loaded ones everybody does."""
+
+    def back(self, x, mask):
+        return self.cross_attention(x, x, x, mask)
+
+    def across(self, x, memory, mask):
+        return self.self_attention(x, memory, memory, mask)
+
+
+@DecoderLayer.misconception(caught_by=test_looks_back_looks_across_and_thinks)
+class LayerThatLooksAcrossFirst(_Layer):
+    """The cross-attention comes before the self-attention. First it looks at what it has written, and then, knowing
+    that, at the source."""
+
+    def forward(self, x, memory, mask=None, memory_mask=None):
+        x = self.add(x, lambda y: self.across(y, memory, memory_mask), self.norm_2)
+        x = self.add(x, lambda y: self.back(y, mask), self.norm_1)
+        return self.add(x, self.feed_forward, self.norm_3)
+
+
+@DecoderLayer.misconception(caught_by=test_looks_back_looks_across_and_thinks)
+class LayerThatLooksAtBothAtOnce(_Layer):
+    """Both attentions read the same x, and their answers are added. The cross-attention reads what is there *after* the
+    self-attention was added."""
+
+    def forward(self, x, memory, mask=None, memory_mask=None):
+        if self.order == "pre":
+            both = self.back(self.norm_1(x), mask) + self.across(self.norm_2(x), memory, memory_mask)
+            x = x + self.dropout(both)
+        else:
+            x = self.norm_2(self.norm_1(x + self.dropout(self.back(x, mask) + self.across(x, memory, memory_mask))))
+        return self.add(x, self.feed_forward, self.norm_3)
+
+
+@DecoderLayer.misconception(caught_by=test_looks_back_looks_across_and_thinks)
+class LayerWithoutResiduals(_Layer):
+    """The residual connections are missing: each part replaces what came in."""
+
+    def add(self, x, sublayer, norm):
+        return norm(self.dropout(sublayer(x))) if self.order == "post" else self.dropout(sublayer(norm(x)))
+
+
+@DecoderLayer.misconception(caught_by=test_looks_back_looks_across_and_thinks)
+class LayerWithoutResidualRoundCrossAttention(_Layer):
+    """The residual connection round the *cross-attention* is missing: what the decoder has written so far is
+    replaced by what the source says."""
+
+    def forward(self, x, memory, mask=None, memory_mask=None):
+        x = self.add(x, lambda y: self.back(y, mask), self.norm_1)
+        if self.order == "pre":
+            x = self.dropout(self.across(self.norm_2(x), memory, memory_mask))
+        else:
+            x = self.norm_2(self.dropout(self.across(x, memory, memory_mask)))
+        return self.add(x, self.feed_forward, self.norm_3)
+
+
+@DecoderLayer.misconception(caught_by=test_looks_back_looks_across_and_thinks)
+class LayerWithoutFeedForward(_Layer):
+    """The feed-forward network is missing: two attentions, and nobody thinks."""
+
+    def forward(self, x, memory, mask=None, memory_mask=None):
+        x = self.add(x, lambda y: self.back(y, mask), self.norm_1)
+        return self.add(x, lambda y: self.across(y, memory, memory_mask), self.norm_2)
+
+
+@DecoderLayer.misconception(caught_by=test_looks_back_looks_across_and_thinks)
+class LayerAlwaysPre(_Layer):
+    """The norms stand before the parts whatever `order` says."""
+
+    def add(self, x, sublayer, norm):
+        return residual(x, lambda y: self.dropout(sublayer(y)), norm, "pre")
+
+
+@DecoderLayer.misconception(caught_by=test_norms_what_each_part_reads)
+class LayerAlwaysPost(_Layer):
+    """The norms stand after the sums whatever `order` says."""
+
+    def add(self, x, sublayer, norm):
+        return residual(x, lambda y: self.dropout(sublayer(y)), norm, "post")
+
+
+@DecoderLayer.misconception(caught_by=test_norms_what_each_part_reads)
+class LayerThatNormsTheMemory(_Layer):
+    """In pre-order the memory was normed by the decoder's norm, too. It comes from the encoder's last norm already,
+    and is read as it is; the norm is for x."""
+
+    def across(self, x, memory, mask):
+        memory = self.norm_2(memory) if self.order == "pre" else memory
+        return super().across(x, memory, mask)
+
+
+@DecoderLayer.misconception(caught_by=test_norms_what_each_part_reads)
+class LayerThatAddsToTheNormedCopy(_Layer):
+    """In pre-order x was replaced by its normed copy. The sum is over what came in."""
+
+    def add(self, x, sublayer, norm):
+        if self.order == "post":
+            return super().add(x, sublayer, norm)
+        x = norm(x)
+        return x + self.dropout(sublayer(x))
+
+
+@DecoderLayer.misconception(caught_by=test_looks_back_looks_across_and_thinks)
+class LayerThatUsesOneNorm(_Layer):
+    """`norm_1` serves all three parts. Each has its own scale to learn."""
+
+    def add(self, x, sublayer, norm):
+        return super().add(x, sublayer, self.norm_1)
+
+
+@DecoderLayer.misconception(caught_by=test_looks_back_looks_across_and_thinks)
+class LayerWithTheLastNormsExchanged(_Layer):
+    """`norm_2` and `norm_3` are exchanged: the second belongs to the cross-attention, the third to the feed-forward
+    network."""
+
+    def forward(self, x, memory, mask=None, memory_mask=None):
+        x = self.add(x, lambda y: self.back(y, mask), self.norm_1)
+        x = self.add(x, lambda y: self.across(y, memory, memory_mask), self.norm_3)
+        return self.add(x, self.feed_forward, self.norm_2)
+
+
+@DecoderLayer.misconception(caught_by=test_looks_back_looks_across_and_thinks)
+class LayerWithoutNorms(_Layer):
+    """The norms are never applied."""
+
+    def add(self, x, sublayer, norm):
+        return x + self.dropout(sublayer(x))
+
+
+@DecoderLayer.misconception(caught_by=test_the_layer_has_six_parts)
+class LayerWithOneAttention(_Layer):
+    """One attention does both, looking back and looking across. What it asks of its own words and of the source are
+    different questions: two modules."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.cross_attention = self.self_attention
+
+
+@DecoderLayer.misconception(caught_by=test_the_layer_has_six_parts)
+class LayerOfTwoNorms(_Layer):
+    """There are two norms for three parts: `norm_3` is missing."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.norm_3 = self.norm_2
+
+
+@DecoderLayer.misconception(caught_by=test_looks_back_looks_across_and_thinks)
+class LayerThatReturnsAPair(_Layer):
+    """It returns a pair. The next layer wants one tensor."""
+
+    def forward(self, x, memory, mask=None, memory_mask=None):
+        return super().forward(x, memory, mask, memory_mask), memory
+
+
+@DecoderLayer.misconception(caught_by=test_dropout_falls_on_what_each_part_adds)
+class LayerWithoutDropout(_Layer):
+    """What the parts add is never dropped."""
+
+    def add(self, x, sublayer, norm):
+        return residual(x, sublayer, norm, self.order)
+
+
+@DecoderLayer.misconception(caught_by=test_dropout_falls_on_what_each_part_adds)
+class LayerThatAlwaysDrops(_Layer):
+    """Dropout is at work in evaluation, too: `F.dropout` drops unless it is told `training=self.training`."""
+
+    def add(self, x, sublayer, norm):
+        return residual(x, lambda y: nn.functional.dropout(sublayer(y), self.dropout.p), norm, self.order)
+
+
+@DecoderLayer.misconception(caught_by=test_the_layer_learns_and_is_saved)
+class LayerThatCutsOffTheEncoder(_Layer):
+    """The numbers are right, but the memory was detached: no gradient reaches the encoder, which never learns."""
+
+    def across(self, x, memory, mask):
+        return super().across(x, memory.detach(), mask)
+
+
+@DecoderLayer.misconception(caught_by=test_the_layer_learns_and_is_saved)
+class LayerThatEditsItsInput(_Layer):
+    """The answer is right, but the caller's x is changed: `x += …` writes into it."""
+
+    def forward(self, x, memory, mask=None, memory_mask=None):
+        out = super().forward(x, memory, mask, memory_mask)
+        if not x.requires_grad:
+            with torch.no_grad():
+                x += 1
+        return out
+
+
+@DecoderLayer.alternative
+class DecoderLayerWrittenOut(nn.Module):
+    def __init__(self, d_model, num_heads, d_ff, dropout=0.1, order="post", **unused):
+        super().__init__()
+        self.pre = order == "pre"
+        self.self_attention = MultiHeadAttention(d_model, num_heads)
+        self.cross_attention = MultiHeadAttention(d_model, num_heads)
+        self.feed_forward = FeedForward(d_model, d_ff)
+        self.norm_1, self.norm_2, self.norm_3 = nn.LayerNorm(d_model), nn.LayerNorm(d_model), nn.LayerNorm(d_model)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x, memory, mask=None, memory_mask=None):
+        if self.pre:
+            y = self.norm_1(x)
+            x = x + self.drop(self.self_attention(y, y, y, mask))
+            x = x + self.drop(self.cross_attention(self.norm_2(x), memory, memory, memory_mask))
+            return x + self.drop(self.feed_forward(self.norm_3(x)))
+        x = self.norm_1(x + self.drop(self.self_attention(x, x, x, mask)))
+        x = self.norm_2(x + self.drop(self.cross_attention(x, memory, memory, memory_mask)))
+        return self.norm_3(x + self.drop(self.feed_forward(x)))
+
+
+@DecoderLayer.alternative
+class DecoderLayerInALoop(_Layer):
+    def forward(self, x, memory, mask=None, memory_mask=None):
+        parts = [
+            (self.norm_1, lambda y: self.self_attention(y, y, y, mask=mask)),
+            (self.norm_2, lambda y: self.cross_attention(query=y, key=memory, value=memory, mask=memory_mask)),
+            (self.norm_3, self.feed_forward),
+        ]
+        for norm, part in parts:
+            y = part(norm(x) if self.order == "pre" else x)
+            x = x + nn.functional.dropout(y, self.dropout.p, training=self.training)
+            x = norm(x) if self.order == "post" else x
+        return x
+
+
+# ------------------------------------------------------------------------------------------------------- future_leak
+
+future_leak = Exercise("future_leak", chapter=13, reference=reference.future_leak, minutes=15, difficulty=2)
+
+
+class _Model:
+    """Answers with sums over the past, and lets a little of what is to come into them."""
+
+    def __init__(self, table, reach=0, leak=1.0, only=None):
+        self.table, self.reach, self.leak, self.only = table, reach, leak, only
+        self.shown = []
+
+    def __call__(self, tokens):
+        self.shown.append(tokens.clone())
+        vectors = self.table[tokens]
+        places = 1 + torch.arange(tokens.shape[1], dtype=vectors.dtype)[:, None]
+        answers = vectors.cumsum(1) / places
+        for ahead in range(1, self.reach + 1):
+            if ahead < tokens.shape[1]:
+                seen = self.leak * vectors[:, ahead:]
+                answers[:, :-ahead] = answers[:, :-ahead] + (
+                    seen if self.only is None else seen * self.only[ahead:, None]
+                )
+        return answers
+
+    def __eq__(self, other):
+        """The diagnosis compares what two answers were asked: two models that say the same are one question."""
+        return isinstance(other, _Model) and torch.equal(self.table, other.table)
+
+    __hash__ = object.__hash__
+
+
+def _table(rng, d=5):
+    return _normal(rng, VOCABULARY, d, dtype=torch.float64)
+
+
+def _leak_is(student, model, tokens, cause):
+    want = reference.future_leak(model, tokens)
+    expect.close(student.future_leak(model, tokens), want, cause, 1e-6)
+    return want
+
+
+@future_leak.check(points=1)
+def test_a_causal_model_leaks_nothing(student, rng):
+    """A model whose answers depend on the past alone has the leak 0; one that peeks at the next token has not."""
+    tokens, table = _ids(rng), _table(rng)
+    _leak_is(student, _Model(table, 1), tokens, "This model peeks at the next token.")
+    _leak_is(student, _Model(table), tokens, "This model is causal. Are answers *behind* t compared, which may change?")
+
+
+@future_leak.check(points=2)
+def test_the_largest_leak_is_found(student, rng):
+    """It is the largest change of any number of any answer up to t, for any t, up or down."""
+    for shift in (0, 4, -4):
+        tokens, table = _ids(rng, B, 7), _table(rng) + shift
+        _leak_is(student, _Model(table, 2, 1.7), tokens, "Is every t tried, and every answer up to t compared?")
+
+
+@future_leak.check(points=1)
+def test_a_leak_at_a_single_place_is_found(student, rng):
+    """A model that peeks at one place only is found out, wherever the place is."""
+    tokens, table = _ids(rng, 2, 5), _table(rng)
+    for place in range(1, 5):
+        only = torch.zeros(5, dtype=torch.float64)
+        only[place] = 1.0
+        _leak_is(student, _Model(table, 4, 0.9, only), tokens, f"Only the token at place {place} is seen too early.")
+
+
+@future_leak.check(points=1)
+def test_one_number_and_the_tokens_as_they_were(student, rng):
+    """It returns one number, for one sequence of two tokens as for many; what the model is shown and given stays as
+    it is."""
+    for batch, length in ((1, 2), (3, 2), (2, 11)):
+        tokens = _ids(rng, batch, length)
+        tokens[0, :2] = torch.tensor([2, 3])
+        _leak_is(student, _Model(_table(rng, 1), 1, 2.0), tokens, f"This is a batch of {batch} with {length} tokens.")
+    expect.unchanged(student, "Were tokens exchanged in the tensor that was passed in? Make a new one.")
+
+
+@future_leak.inputs
+def _models_and_tokens(rng):
+    for number in range(12):
+        yield (_Model(_table(rng), number % 3), _ids(rng, 2, 5)), {}
+
+
+def _found(model, tokens, *, places=None, upto=None, compare=None, total=max, other=None):
+    """The reference in steps, which a wrong answer can replace one by one."""
+    other = torch.where(tokens == tokens.max(), tokens.min(), tokens.max()) if other is None else other
+    out, T = model(tokens), tokens.shape[1]
+    leaks = [0.0]
+    for t in range(T - 1) if places is None else places(T):
+        changed = torch.cat([tokens[:, : t + 1], other[:, t + 1 :]], 1)
+        end = t + 1 if upto is None else upto(t, T)
+        gap = model(changed)[:, :end] - out[:, :end]
+        leaks.append(float(gap.abs().max() if compare is None else compare(gap)))
+    return total(leaks)
+
+
+@future_leak.misconception(caught_by=test_a_causal_model_leaks_nothing)
+def compares_all_answers(model, tokens):
+    """All answers were compared, those behind t, too. They *may* change: they have read the tokens that were
+    exchanged. Compare answers up to t."""
+    return _found(model, tokens, upto=lambda t, T: T)
+
+
+@future_leak.misconception(caught_by=test_a_causal_model_leaks_nothing)
+def compares_one_too_many(model, tokens):
+    """The answer at t + 1 was compared as well, and its own token was exchanged. Answers 0 to t: `[:, : t + 1]`."""
+    return _found(model, tokens, upto=lambda t, T: t + 2)
+
+
+@future_leak.misconception(caught_by=test_a_causal_model_leaks_nothing)
+def misses_the_answer_at_t(model, tokens):
+    """The answer at t itself was left out, and it is the one that would like to see the next token. Answers 0 to t:
+    `[:, : t + 1]`, not `[:, :t]`."""
+    return _found(model, tokens, places=lambda T: range(1, T - 1), upto=lambda t, T: t)
+
+
+@future_leak.misconception(caught_by=test_a_leak_at_a_single_place_is_found)
+def tries_the_first_place_only(model, tokens):
+    """Only t = 0 was tried: all tokens but the first were exchanged, and the first answer compared. A later place
+    may peek and the first may not: try every t."""
+    return _found(model, tokens, places=lambda T: range(1))
+
+
+@future_leak.misconception(caught_by=test_the_largest_leak_is_found)
+def tries_the_last_place_only(model, tokens):
+    """Only the last token was exchanged. A model that peeks at other places passes: try every t."""
+    return _found(model, tokens, places=lambda T: range(T - 2, T - 1))
+
+
+@future_leak.misconception(caught_by=test_the_largest_leak_is_found)
+def looks_at_the_answer_at_t_only(model, tokens):
+    """Only the answer *at* t was compared, not those before it. One that peeks two places ahead is found there,
+    too, and may change more."""
+    return _found(model, tokens, compare=lambda gap: gap[:, -1].abs().max())
+
+
+@future_leak.misconception(caught_by=test_the_largest_leak_is_found)
+def keeps_the_sign(model, tokens):
+    """The largest *difference* was returned, not the largest in size. Take `.abs()` first."""
+    return _found(model, tokens, compare=lambda gap: gap.max())
+
+
+@future_leak.misconception(caught_by=test_the_largest_leak_is_found)
+def takes_the_mean(model, tokens):
+    """The *mean* change was taken. One place that leaks drowns in many that do not."""
+    return _found(model, tokens, compare=lambda gap: gap.abs().mean())
+
+
+@future_leak.misconception(caught_by=test_the_largest_leak_is_found)
+def adds_up_the_places(model, tokens):
+    """The changes of all t were added up. Return the largest."""
+    return _found(model, tokens, total=sum)
+
+
+@future_leak.misconception(caught_by=test_the_largest_leak_is_found)
+def keeps_the_last_leak(model, tokens):
+    """Each t overwrites what the one before has found: the leak of the last t was returned. Keep the largest."""
+    return _found(model, tokens, total=lambda leaks: leaks[-1])
+
+
+@future_leak.misconception(caught_by=test_the_largest_leak_is_found)
+def looks_at_the_first_sequence_only(model, tokens):
+    """Only the first sequence of the batch was compared."""
+    return _found(model, tokens, compare=lambda gap: gap[0].abs().max())
+
+
+@future_leak.misconception(caught_by=test_the_largest_leak_is_found)
+def squares_the_changes(model, tokens):
+    """The changes were squared, which makes small leaks vanish."""
+    return _found(model, tokens, compare=lambda gap: (gap**2).max())
+
+
+@future_leak.misconception(caught_by=test_a_causal_model_leaks_nothing)
+def exchanges_nothing(model, tokens):
+    """Nothing was exchanged: the model was asked about the same tokens twice, so that every model is found to be
+    causal."""
+    return _found(model, tokens, other=tokens)
+
+
+@future_leak.misconception(caught_by=test_a_causal_model_leaks_nothing)
+def exchanges_the_past(model, tokens):
+    """The *past* was exchanged, tokens up to t, and answers up to t compared. They are supposed to depend on it.
+    Exchange what comes behind t."""
+    other = torch.where(tokens == tokens.max(), tokens.min(), tokens.max())
+    out = model(tokens)
+    leaks = [0.0]
+    for t in range(tokens.shape[1] - 1):
+        changed = torch.cat([other[:, : t + 1], tokens[:, t + 1 :]], 1)
+        leaks.append(float((model(changed)[:, : t + 1] - out[:, : t + 1]).abs().max()))
+    return max(leaks)
+
+
+@future_leak.misconception(caught_by=test_the_largest_leak_is_found)
+def exchanges_one_token_only(model, tokens):
+    """Only the token just behind t was exchanged, not all that follow. A model that looks further ahead changes by
+    more."""
+    other = torch.where(tokens == tokens.max(), tokens.min(), tokens.max())
+    out = model(tokens)
+    leaks = [0.0]
+    for t in range(tokens.shape[1] - 1):
+        changed = torch.cat([tokens[:, : t + 1], other[:, t + 1 : t + 2], tokens[:, t + 2 :]], 1)
+        leaks.append(float((model(changed)[:, : t + 1] - out[:, : t + 1]).abs().max()))
+    return max(leaks)
+
+
+@future_leak.misconception(caught_by=test_the_largest_leak_is_found)
+def cuts_the_future_off(model, tokens):
+    """The future was cut *off*, not exchanged. That is a good test, too, but of another kind: what changes then is
+    the absence of words. Exchange them, and ask with the same length."""
+    out = model(tokens)
+    leaks = [0.0]
+    for t in range(tokens.shape[1] - 1):
+        leaks.append(float((model(tokens[:, : t + 1]) - out[:, : t + 1]).abs().max()))
+    return max(leaks)
+
+
+@future_leak.misconception(caught_by=test_the_largest_leak_is_found)
+def says_yes_or_no(model, tokens):
+    """It says whether there is a leak, 0 or 1. How large it is, is asked."""
+    return float(_found(model, tokens) > 1e-6)
+
+
+@future_leak.misconception(caught_by=test_one_number_and_the_tokens_as_they_were)
+def leak_test_that_edits(model, tokens):
+    """The answer is right, but the caller's tokens are changed: they were exchanged in place. Make a new tensor for
+    each t."""
+    answer = _found(model, tokens)
+    tokens[:, 1:] = tokens.min()
+    return answer
+
+
+@future_leak.alternative
+def future_leak_from_behind(model, tokens, start=0):
+    lowest, highest = int(tokens.min()), int(tokens.max())
+    out = model(tokens)
+    worst = torch.zeros(())
+    changed = tokens.clone()
+    for t in reversed(range(tokens.shape[1] - 1)):
+        column = changed[:, t + 1]
+        changed[:, t + 1] = torch.where(column == highest, lowest, highest)
+        worst = torch.maximum(worst, (model(changed)[:, : t + 1] - out[:, : t + 1]).abs().max().float())
+    return worst.double()
+
+
+@future_leak.alternative
+def future_leak_by_masks(model, tokens):
+    other = torch.where(tokens == tokens.max(), tokens.min(), tokens.max())
+    out, places = model(tokens), torch.arange(tokens.shape[1])
+    found = []
+    for t in range(tokens.shape[1] - 1):
+        gap = (model(torch.where(places <= t, tokens, other)) - out).abs()
+        found.append(gap[:, places <= t].max().item())
+    return max(found)
