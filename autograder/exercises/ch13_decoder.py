@@ -144,7 +144,7 @@ def shifts_the_batch(tokens, bos):
 
 @shift_right.misconception(caught_by=test_each_place_reads_the_token_before_it)
 def begins_with_one(tokens, bos):
-    """bos is 1 here whatever was passed in. Which id it is differs from vocabulary to vocabulary."""
+    """The bos is 1 here whatever was passed in. Which id it is differs from vocabulary to vocabulary."""
     return reference.shift_right(tokens, 1)
 
 
@@ -247,6 +247,7 @@ def test_gradients_reach_the_memory(student, rng):
     came = student.cross_attention.gradients(*inputs, cotangent=g)
     expect.close(came.value, value, "Is it the answer that you give without gradients, too?")
     _gradients(("x", "memory", "W_q", "W_k", "W_v"), came.inputs, wanted)
+    expect.close(student.cross_attention(*inputs), value, "Is it the answer that you gave with gradients?")
     expect.unchanged(student)
 
 
@@ -925,7 +926,8 @@ def test_the_largest_leak_is_found(student, rng):
     """It is the largest change of any number of any answer up to t, for any t, up or down."""
     tokens, table = _ids(rng, B, 7), _table(rng)
     for leak in (1.7, -1.7):  # the same change, up and down
-        _leak_is(student, _Model(table, 2, leak), tokens, "Is every t tried, and every answer up to t compared?")
+        for batch in (tokens, tokens.flip(0)):
+            _leak_is(student, _Model(table, 2, leak), batch, "Is every t tried, and every answer up to t compared?")
 
 
 @future_leak.check(points=1)
