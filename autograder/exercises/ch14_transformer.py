@@ -1724,11 +1724,11 @@ def _table(rng):
 
 
 def _lessons(rng, *lengths, pad=0):
-    """Batches of one row each, of so many real tokens, padded to 7."""
+    """Batches of five rows each, with so many real tokens a row, padded to 7: enough that some are right by luck."""
     batches = []
     for length in lengths:
-        src = _ids(rng, V_SRC, 1, 7, low=0)
-        tgt = _ids(rng, V_TGT, 1, 7)
+        src = _ids(rng, V_SRC, 5, 7, low=0)
+        tgt = _ids(rng, V_TGT, 5, 7)
         tgt[:, length:] = pad
         batches.append((src, tgt))
     return batches
@@ -1821,7 +1821,7 @@ def test_the_means_are_over_tokens(student, rng):
     """It returns loss, accuracy and number of tokens of the epoch, where every *token* weighs the same."""
     got, want, *_ = _trained(student, rng, _lessons(rng, 7, 1, 2))
     for name, mine, due in zip(("loss", "accuracy", "number of tokens"), got, want, strict=True):
-        expect.close(mine, due, f"This is the {name}. The three batches have 7, 1 and 2 real tokens.", 1e-4)
+        expect.close(mine, due, f"This is the {name}. The three batches have 35, 5 and 10 real tokens.", 1e-4)
 
 
 @train_epoch.check(points=1)
@@ -2057,7 +2057,7 @@ class TrainsInEvaluationMode(_Epoch):
 
 @_wrong(train_epoch, test_the_means_are_over_tokens)
 class AveragesBatches(_Epoch):
-    """The losses of the batches were averaged, each batch alike. But one has 7 tokens and another 1: the mean of means
+    """The losses of the batches were averaged, each batch alike. One may have 35 tokens, another 5: the mean of means
     is not the mean. Add up `loss · tokens` and divide by all tokens at the end."""
 
     def means(self):
@@ -2256,7 +2256,7 @@ def test_one_batch_is_measured(student, rng):
     """Of one batch it returns loss, accuracy and number of tokens."""
     got, want, *_ = _evaluated(student, rng, _lessons(rng, 5), training=False)
     for name, mine, due in zip(("loss", "accuracy", "number of tokens"), got, want, strict=True):
-        expect.close(mine, due, f"This is the {name} of a batch with 5 real tokens and 2 of padding.", 1e-4)
+        expect.close(mine, due, f"This is the {name} of a batch with 25 real tokens and 10 of padding.", 1e-4)
 
 
 @evaluate.check(points=2)
@@ -2265,7 +2265,7 @@ def test_every_token_weighs_the_same(student, rng):
     tokens."""
     got, want, *_ = _evaluated(student, rng, _lessons(rng, 7, 1, 0, 2), training=False)
     for name, mine, due in zip(("loss", "accuracy", "number of tokens"), got, want, strict=True):
-        expect.close(mine, due, f"This is the {name}. The batches have 7, 1, 0 and 2 real tokens.", 1e-4)
+        expect.close(mine, due, f"This is the {name}. The batches have 35, 5, 0 and 10 real tokens.", 1e-4)
 
 
 @evaluate.check(points=2)
@@ -2355,7 +2355,7 @@ class _Exam:
 
 @_wrong(evaluate, test_every_token_weighs_the_same)
 class ExamThatAveragesBatches(_Exam):
-    """The losses of the batches were averaged, each batch alike. But one has 7 tokens and another 1: the mean of means
+    """The losses of the batches were averaged, each batch alike. One may have 35 tokens, another 5: the mean of means
     is not the mean, and it changes with the batch size. Add up `loss · tokens`, divide by all tokens."""
 
     def means(self, loss, correct, tokens):
