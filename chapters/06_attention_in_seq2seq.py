@@ -128,7 +128,7 @@ def gru(x, s, W_x, W_s, b_x, b_s):
 # ### One vector for everything
 #
 # Before attention, the decoder was given the two *last* states and nothing else: one context $c$, the same at every
-# step.
+# step. (The GRU that comes from the right ends at position 1.)
 #
 # $$c = [\overrightarrow{h}_S;\ \overleftarrow{h}_1], \qquad
 # s_t = \mathrm{GRU}\bigl([y_{t-1};\ c],\ s_{t-1}\bigr)$$
@@ -242,13 +242,15 @@ print(masked_softmax(scores[:, 0], np.arange(7) < np.array([[7], [4]])).round(3)
 #
 # *By hand:* all widths are 1, and the memory is $(0, 4)$. Let $W_q = 0$, $W_k = 100$, $v = \ln 3$. Then $\tanh$ gives
 # $0$ and (nearly) $1$, the scores are $0$ and $\ln 3$, the weights $\tfrac14$ and $\tfrac34$, the context is $3$. Let
-# the cell have zeros everywhere, but for a 1 that leads from the context to $n$. Then $r = z = \tfrac12$ and
+# the cell have zeros everywhere, but for a 1 that leads from the context to $n$: `W_x` has shape `(2, 3)`, its rows are
+# for the word and the context, its columns for $r$, $z$ and $n$, and the 1 is `W_x[1, 2]`. Then $r = z = \tfrac12$ and
 # $n = \tanh 3$, and from $s_{t-1} = 0$ we get $s_t = \tfrac12 \tanh 3 \approx 0.4975$.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
-# Three lines look, one line moves. The only query is `previous`; give it an axis of length 1 for $T$, and take that axis
-# off the scores again. After that, no shape is left that could go wrong: `(B, S)` are the weights.
+# Three lines look, one line moves. The only query is `previous`; give it an axis of length 1 for $T$, and take that
+# axis off the scores again: the weights are `(B, S)`. The average wants that axis once more. `weights @ memory` would
+# multiply the weights of every sequence with the memory of every other one, and come out as `(B, B, d_h)`.
 #
 # </details>
 #
@@ -307,8 +309,9 @@ def to_tensors(pairs):
 
 # %% [markdown]
 # Below are two networks, in PyTorch. The first has the fixed context. The second *is* the first, with one method
-# replaced: `look`. That is what attention was in 2015: one method. (The paper's words came out of a *maxout* layer; here
-# the readout is one linear layer. All else is as above.)
+# replaced: `look`. (Its `read` only prepares the keys for it, once for all steps.) That is what attention was in 2015:
+# one method. Both make the decoder's first state, $s_0$, from the encoder's two last ones. (The paper's words came out
+# of a *maxout* layer; here the readout is one linear layer.)
 
 
 # %% tags=["demo"]
@@ -467,8 +470,9 @@ for i in np.flatnonzero(~correct["fixed context"])[:5]:
 # everything about how a date is written, and has mixed up which one it was. It did not fail to read. It failed to
 # remember.
 #
-# This is no wall. The lines of progress were still rising, and with more steps, or another seed, the fixed context comes
-# out some points higher or lower: put 1,200 in place of 1,000, and see. What it cannot do is to learn this *easily*.
+# This is no wall. With more steps, or another seed, the fixed context comes out some points higher or lower: put 1,200
+# in place of 1,000, and see. (That the lines of progress level off near the end says little: there the rate of learning
+# has sunk to almost nothing, by plan.) What it cannot do is to learn this *easily*.
 #
 # And the second guess?
 
@@ -727,8 +731,8 @@ with plotting.house_style():
 # - **Order** costs nothing. In Hungarian hardly a line crosses. In German all three bundles do. The network is the same.
 #
 # The hyphens (left out above) need nothing from the text; they look anywhere. *A weight is not always a reason*, and
-# chapter 7 is about that. Here are the Chinese, Polish and Czech lines in plain text: for each character written, the one
-# that it looked at most.
+# chapter 7 is about that. Here are the Chinese, Polish and Czech lines in plain text: for each character written, the
+# one that it looked at most. (After some arrows you see nothing: it looked at a space.)
 
 # %% tags=["demo"]
 for code in ("zh", "pl", "cs"):
@@ -1008,14 +1012,15 @@ with plotting.house_style():
     plt.show()
 
 # %% [markdown]
-# With the right centre, seven positions are as good as forty. With the centre at its own place, the window is good for
-# two languages out of sixteen, because *"look where you write" is a claim about word order*. For speech, where sound and
-# letter go side by side, it is a fair claim (chapter 23). For a language model that looks back at its own last words it
-# is a very good one: the sliding windows of chapter 25 are local-m.
+# With the best centre, seven positions hold more than nine tenths of the looking. With the centre at its own place,
+# they hold nearly as much for two languages out of sixteen, and less than a third for the others, because *"look where
+# you write" is a claim about word order*. For speech, where sound and letter go side by side, it is a fair claim
+# (chapter 23). For a language model that looks back at its own last words it is a very good one: the sliding windows of
+# chapter 25 are local-m.
 #
 # ## Quiz
 #
-# **1.** A decoder with a fixed context reads *dates* of 38 characters no worse than dates of 8, but *sentences* of 38
+# **1.** A decoder with a fixed context reads *dates* of 36 characters no worse than dates of 8, but *sentences* of 36
 # words worse than sentences of 8. Why?
 #
 # <details><summary>Answer</summary>

@@ -139,7 +139,8 @@ with plotting.house_style():
 
 # %% [markdown]
 # Above the English, below the German. A ribbon runs from each German word to where the network looked just before it
-# wrote it; the wider, the more weight. Dotted: the truth. Blue ribbons run along it, orange ones do not.
+# wrote it; the wider, the more weight. Dotted: the truth. Blue ribbons run along it, orange ones do not. (The blue one
+# from *does* to *sieht* has no dots: it may be drawn, and need not be. There are two kinds of truth, as you will see.)
 #
 # The translation is perfect. The look is not. The articles *die* and *den* do not look at *the* at all. Is that a fault
 # of the network? Hold on to your first answer.
@@ -327,7 +328,8 @@ def alignment_error_rate(predicted, sure, possible):
 #
 # - **The diagonal.** German word $t$ with English word $t$. It has seen nothing and knows nothing.
 # - **The dictionary.** IBM's Model 1, of 1993. It knows no order and no grammar. It only counts, over and over, which
-#   words turn up in pairs together. It cannot translate a sentence.
+#   words turn up in pairs together. Every English sentence gets one more word, called *nobody*, for German words that
+#   come from no word in particular; what it gives to *nobody* has no link. It cannot translate a sentence.
 # - **The network.** You have seen it translate.
 #
 # **Who wins, and how large is the network's error?** Write down a number.
@@ -750,9 +752,9 @@ with plotting.house_style():
 # word is lost. Here the weights tell the truth, and nearly all of it. (*frau* has a second bright cell, at *does*: a
 # neighbour whose state has read *woman* just before.)
 #
-# Now read the comma and *dass*. They are bright from end to end. After *ich weiß* comes a comma, after the comma comes
-# *dass*: the decoder's own state knows it. The map on the left shows a look there, and it means nothing. It is what a
-# gaze does while the mouth says what it knows by heart.
+# Now read the comma and *dass*. They are bright nearly from end to end. After *ich weiß* comes a comma, after the comma
+# comes *dass*: the decoder's own state knows it. The map on the left shows a look there, and it means nothing. It is
+# what a gaze does while the mouth says what it knows by heart.
 #
 # ### All words, not one sentence
 #
@@ -909,7 +911,8 @@ for function in (repaired_outside, repaired_inside):
 #
 # </details>
 #
-# **3.** Your colleague's attention map is perfect, except that every row is one word too low. What do you ask first?
+# **3.** Your colleague's attention map is perfect, except that the look of each word stands in the row above it. What
+# do you ask first?
 #
 # <details><summary>Answer</summary>
 #
