@@ -1,5 +1,7 @@
 """Chapter 12, the encoder: layers on one road, and padding that must not be heard."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -760,6 +762,9 @@ def test_the_encoder_can_be_trained(student, rng):
 
 class _Stack(nn.Module):
     """The reference in pieces, which a wrong answer can replace one by one."""
+
+    layers: Any
+    norm: nn.Module
 
     def __init__(self, num_layers, d_model, num_heads, d_ff, dropout=0.1, order="post"):
         super().__init__()

@@ -1,5 +1,7 @@
 """Chapter 13, the decoder: what it reads, whom it asks, and what it must not see."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -232,7 +234,7 @@ def test_the_source_is_masked(student, rng):
     """A mask, True = may attend, hides padding of the *source*; where it hides everything the answer is zero."""
     inputs = _asked(rng, B)
     mask = (torch.arange(S) < torch.tensor([S, 2, 0])[:, None])[:, None]
-    want = reference.cross_attention(*inputs, mask=mask)
+    want = reference.cross_attention(*inputs, mask)
     expect.close(student.cross_attention(*inputs, mask=mask), want, "Does the mask act before the softmax?", 1e-4)
 
 
@@ -254,7 +256,7 @@ def test_gradients_reach_the_memory(student, rng):
 @cross_attention.inputs
 def _questions(rng):
     for i in range(12):
-        yield _alike(rng, *((), (2,))[i % 2 : i % 2 + 1][0]), {}
+        yield _alike(rng, *((), (2,))[i % 2]), {}
 
 
 def _cross(x, memory, W_q, W_k, W_v, mask=None, *, scale=None, weights=masked_softmax, q=None, k=None, v=None):
@@ -858,7 +860,7 @@ class DecoderLayerWrittenOut(nn.Module):
 @DecoderLayer.alternative
 class DecoderLayerInALoop(_Layer):
     def forward(self, x, memory, mask=None, memory_mask=None):
-        parts = [
+        parts: list[tuple[nn.Module, Callable]] = [
             (self.norm_1, lambda y: self.self_attention(y, y, y, mask=mask)),
             (self.norm_2, lambda y: self.cross_attention(query=y, key=memory, value=memory, mask=memory_mask)),
             (self.norm_3, self.feed_forward),
