@@ -234,7 +234,8 @@ def test_the_source_is_masked(student, rng):
     """A mask, True = may attend, hides padding of the *source*; where it hides everything the answer is zero."""
     inputs = _asked(rng, B)
     mask = (torch.arange(S) < torch.tensor([S, 2, 0])[:, None])[:, None]
-    want = reference.cross_attention(*inputs, mask)
+    x, memory, W_q, W_k, W_v = inputs
+    want = reference.cross_attention(x, memory, W_q, W_k, W_v, mask)
     expect.close(student.cross_attention(*inputs, mask=mask), want, "Does the mask act before the softmax?", 1e-4)
 
 
