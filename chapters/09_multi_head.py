@@ -210,13 +210,13 @@ x = torch.arange(48.0).reshape(2, 4, 6)
 
 
 def split_wrongly(x, num_heads):
-    B, T, d_model = x.shape
-    return x.reshape(B, num_heads, T, d_model // num_heads)
+    batch, length, width = x.shape
+    return x.reshape(batch, num_heads, length, width // num_heads)
 
 
 def merge_wrongly(x):
-    B, H, T, d_k = x.shape
-    return x.reshape(B, T, H * d_k)
+    batch, _, length, _ = x.shape
+    return x.reshape(batch, length, -1)
 
 
 with interactive.once_solved("split_heads and merge_heads"):

@@ -370,11 +370,7 @@ class Tower(nn.Module):
         return x
 
 
-with (
-    interactive.once_solved("layer_norm"),
-    interactive.once_solved("feed_forward"),
-    interactive.once_solved("residual"),
-):
+with interactive.once_solved("layer_norm, feed_forward and residual"):
     arriving = {}
     for kind in FOUR:
         torch.manual_seed(0)
@@ -436,11 +432,7 @@ def learn(kind, rate, steps=300, seed=0):
     return torch.tensor(losses), right
 
 
-with (
-    interactive.once_solved("layer_norm"),
-    interactive.once_solved("feed_forward"),
-    interactive.once_solved("residual"),
-):
+with interactive.once_solved("layer_norm, feed_forward and residual"):
     PLANS = {0.001: FOUR, 0.01: FOUR[1:]}  # the plain tower is not asked twice
     runs = {(kind, rate): learn(kind, rate) for rate, kinds in PLANS.items() for kind in kinds}
     with plotting.house_style():

@@ -430,7 +430,7 @@ with interactive.once_solved("Encoder"):
 # And what does your test say of them?
 
 # %% tags=["demo"]
-with interactive.once_solved("Encoder"), interactive.once_solved("padding_leak"), torch.no_grad():
+with interactive.once_solved("Encoder and padding_leak"), torch.no_grad():
     tokens = torch.randint(1, 50, (3, 9), generator=torch.Generator().manual_seed(0))
     for name, model in MODELS.items():
         print(f"model {name}: leak {padding_leak(model, tokens):.6f}")

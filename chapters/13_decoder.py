@@ -387,11 +387,11 @@ def train(kind, steps=400, rate=3e-3, seed=0):
 
 
 KINDS = ("right", "not moved", "no causal mask", "masks swapped")
-with interactive.once_solved("shift_right"), interactive.once_solved("DecoderLayer"):
+with interactive.once_solved("shift_right and DecoderLayer"):
     writers = {kind: train(kind) for kind in KINDS}
 
 # %% tags=["demo", "hide-input"] alt="Loss against step on a logarithmic scale for the four writers. Not moved and no causal mask fall at once. Right stays up for about a hundred steps and then falls. Masks swapped falls early as well."
-with interactive.once_solved("shift_right"), interactive.once_solved("DecoderLayer"):
+with interactive.once_solved("shift_right and DecoderLayer"):
     with plotting.house_style():
         fig, ax = plt.subplots(figsize=(7.6, 3.4))
         for (kind, (_, losses, _)), colour in zip(writers.items(), (BLUE, ORANGE, GREEN, PURPLE), strict=True):
@@ -413,11 +413,7 @@ with interactive.once_solved("shift_right"), interactive.once_solved("DecoderLay
 # And your tests find each of them before a single step of training:
 
 # %% tags=["demo"]
-with (
-    interactive.once_solved("shift_right"),
-    interactive.once_solved("DecoderLayer"),
-    interactive.once_solved("future_leak"),
-):
+with interactive.once_solved("shift_right, DecoderLayer and future_leak"):
     source, target, lengths = words(3, torch.Generator().manual_seed(5))
     for kind in KINDS:
         torch.manual_seed(0)

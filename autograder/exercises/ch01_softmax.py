@@ -1,5 +1,7 @@
 """Chapter 1, Softmax: any numbers become weights that sum to one."""
 
+import math
+
 import numpy as np
 
 from attnlab import softmax as reference
@@ -45,7 +47,9 @@ softmax = Exercise(
 @softmax.check(points=1)
 def test_softmax_of_known_numbers(student, rng):
     """On `[0, 1]` it gives `[1, e] / (1 + e)`; equal numbers get equal weights."""
-    expect.close(student.softmax(np.array([0.0, 1.0])), np.array([1, np.e]) / (1 + np.e), "Is it exp, then a division?")
+    expect.close(
+        student.softmax(np.array([0.0, 1.0])), np.array([1, math.e]) / (1 + math.e), "Is it exp, then a division?"
+    )
     shift = rng.normal()
     expect.close(student.softmax(np.full(5, shift)), np.full(5, 0.2), "Do equal numbers get equal weights?")
     x = rng.normal(size=7)
@@ -75,7 +79,7 @@ def test_softmax_survives_large_numbers(student, rng):
         )
     expect.close(
         student.softmax(np.array([100.0, 101.0], np.float32)),
-        np.array([1, np.e], np.float32) / np.float32(1 + np.e),
+        np.array([1, math.e], np.float32) / np.float32(1 + math.e),
         "What is exp(100) in float32?",
     )
 
@@ -555,7 +559,7 @@ def test_temperature_divides_the_numbers(student, rng):
     """`[0, 1]` at `tau = 1/2` is `[0, 2]` at 1: a low temperature sharpens, a high one flattens."""
     expect.close(
         student.softmax_temperature(np.array([0.0, 1.0]), 0.5),
-        np.array([1, np.e**2]) / (1 + np.e**2),
+        np.array([1, math.e**2]) / (1 + math.e**2),
         "Are the numbers divided by tau before exp?",
     )
     x = rng.normal(size=7)
@@ -586,7 +590,7 @@ def test_temperature_may_be_extreme(student, rng):
     expect.close(student.softmax_temperature(x, 0.01, axis=1), reference.softmax(x / 0.01, 1), tolerance=1e-7)
     expect.close(
         student.softmax_temperature(np.array([0.0, 1000.0]), 1000.0),
-        np.array([1, np.e]) / (1 + np.e),
+        np.array([1, math.e]) / (1 + math.e),
         "Is x divided by tau before anything is rounded? A share that has become 0 stays 0.",
     )
 

@@ -1121,7 +1121,7 @@ def _mean_of(losses, targets, pad):
 
 @label_smoothed_loss.misconception(caught_by=test_no_mass_lies_on_padding)
 def puts_mass_on_padding(logits, targets, smoothing=0.1, pad=0):
-    """ε was spread over *all* tokens, and a part of it lies on padding. So the model is taught to write padding, a
+    """The ε was spread over *all* tokens, and a part of it lies on padding. So the model is taught to write padding, a
     little, everywhere. PyTorch's own `label_smoothing=` does this. Spread it over the V − 1 others."""
     spread = smoothing / logits.shape[-1]
     return _mean_of(_smoothed(logits, targets, smoothing, pad, spread=spread, hide=False), targets, pad)
@@ -1129,15 +1129,15 @@ def puts_mass_on_padding(logits, targets, smoothing=0.1, pad=0):
 
 @label_smoothed_loss.misconception(caught_by=test_the_loss_of_known_numbers)
 def loses_the_mass_of_padding(logits, targets, smoothing=0.1, pad=0):
-    """ε was divided by V, and then padding's part was set to zero: what is left does not add up to one. There are V − 1
-    tokens to share it."""
+    """The ε was divided by V, and then padding's part was set to zero: what is left does not add up to one. There are
+    V − 1 tokens to share it."""
     return _mean_of(_smoothed(logits, targets, smoothing, pad, spread=smoothing / logits.shape[-1]), targets, pad)
 
 
 @label_smoothed_loss.misconception(caught_by=test_the_loss_of_known_numbers)
 def spreads_over_the_others_alone(logits, targets, smoothing=0.1, pad=0):
-    """ε was spread over the *wrong* tokens alone, V − 2 of them, and the target keeps 1 − ε. Some libraries do so. The
-    formula here mixes with the uniform distribution, in which the target has its share as well."""
+    """The ε was spread over the *wrong* tokens alone, V − 2 of them, and the target keeps 1 − ε. Some libraries do so.
+    The formula here mixes with the uniform distribution, in which the target has its share as well."""
     spread = smoothing / (logits.shape[-1] - 2)
     losses = _smoothed(logits, targets, smoothing, pad, spread=spread, on_target=1 - smoothing - spread)
     return _mean_of(losses, targets, pad)
@@ -1412,7 +1412,7 @@ def multiplies_by_the_width(step, d_model, warmup=4000):
 
 @warmup_rate.misconception(caught_by=test_the_rate_of_known_numbers)
 def forgets_the_width(step, d_model, warmup=4000):
-    """d_model is not used. The factor d_model^(−½) makes the peak smaller for wider models."""
+    """The width d_model is not used. The factor d_model^(−½) makes the peak smaller for wider models."""
     return d_model**0.5 * min(_branches(step, d_model, warmup))
 
 
@@ -1542,7 +1542,7 @@ def test_every_real_token_counts_alike(student, rng):
 
 @token_accuracy.check(points=1)
 def test_the_accuracy_takes_every_kind_of_logits(student, rng):
-    """float64, views, negative or huge logits, any axes in front. Nothing is changed by it."""
+    """Logits in float64, views, negative or huge logits, any axes in front. Nothing is changed by it."""
     logits = _normal(rng, 7, 5, 3, 2, dtype=torch.float64).permute(3, 2, 1, 0)
     logits = 1e6 * logits - 1e8
     targets = logits.argmax(-1)

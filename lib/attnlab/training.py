@@ -117,8 +117,8 @@ def train_step(
     model: nn.Module,
     batch: Any,
     score: ScoreBatch,
-    optimizer: torch.optim.Optimizer,
-    scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+    optimizer: Any,
+    scheduler: Any = None,
     clip: float | None = None,
 ) -> Score:
     """Clear the gradients, score the batch, differentiate, clip the gradient's norm, step."""
@@ -137,8 +137,8 @@ def train_epoch(
     model: nn.Module,
     batches: Iterable[Any],
     score: ScoreBatch,
-    optimizer: torch.optim.Optimizer,
-    scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+    optimizer: Any,
+    scheduler: Any = None,
     clip: float | None = None,
 ) -> Means:
     """One pass over the batches, in training mode; the means are of the model as it was at each batch."""

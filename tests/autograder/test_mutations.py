@@ -82,5 +82,5 @@ def test_the_drawn_inputs_tell_misconceptions_apart(exercise: Exercise):
 def test_every_law_reads_as_a_sentence(exercise: Exercise):
     for words in [c.law for c in exercise.checks] + [m.explanation for m in exercise.misconceptions]:
         assert words[0].isupper() or words[0] == "`", words
-        assert words.endswith("."), words
+        assert words.rstrip(")").endswith((".", "?")), words
         assert words.count("`") % 2 == 0, words

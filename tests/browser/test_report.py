@@ -149,7 +149,8 @@ def test_a_student_is_found_and_unfolded(chromium, report):
         assert 1 <= page.locator("#class tbody tr:visible").count() < 10
         page.locator("#class tbody tr:visible a").first.click()
         fold = page.locator("details.student[open]")
-        assert fold.count() == 1 and name in fold.locator("summary").first.inner_text()
+        fold.wait_for()
+        assert name in fold.locator("summary").first.inner_text()
         shoot(page, "report-student", whole=False)
 
 

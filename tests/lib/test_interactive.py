@@ -198,6 +198,20 @@ def test_once_solved_is_silent_for_a_solution(capsys):
 def test_once_solved_hides_no_other_mistake():
     with pytest.raises(TypeError), once_solved("softmax"):
         raise TypeError
+    with pytest.raises(NameError), once_solved("softmax"):
+        raise NameError
+
+
+def test_a_cell_that_goes_on_from_one_that_waits_says_so(capsys):
+    with once_solved("softmax"):
+        raise NotImplementedError
+    with once_solved("attend"):
+        raise NameError
+    assert "goes on from one above that waits" in capsys.readouterr().out
+    with once_solved("softmax"):
+        pass
+    with pytest.raises(NameError), once_solved("attend"):
+        raise NameError
 
 
 # --- in a real browser -----------------------------------------------------------------------------------------------
