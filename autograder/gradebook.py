@@ -160,8 +160,21 @@ class Gradebook:
 
         return list(self._do(act))
 
+    def points(self, assignment: str, student: str) -> float | None:
+        """What a submission is worth as the gradebook stands; None where nothing has been scored."""
+        released = list(self.released(assignment).values())
+
+        def act() -> float | None:
+            with self.engine.connect() as db:
+                where = (SUBMITTED.c.assignment_id == released[0].assignment) & (SUBMITTED.c.student_id == student)
+                row = db.execute(select(SUBMITTED.c.id).where(where)).scalar()
+                scores = _scores_before(db, row, released) if row else None
+                return None if scores is None else sum(scores.values())
+
+        return self._do(act)
+
     def remember(self, event: Event) -> None:
-        """Record a judgement that gave no scores."""
+        """Record a judgement whose scores, if it gave any, were written by somebody else."""
 
         def act() -> None:
             with self.engine.begin() as db:

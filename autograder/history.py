@@ -1,8 +1,9 @@
 """What was graded, when, by whom and with what outcome: a table of ours beside nbgrader's, in the same database.
 
-One row for each time that a submission was judged, written in the transaction that writes its scores: there is a row
-exactly when there are scores. Rows are added, never changed. No key leads into nbgrader's tables, so that its own tools
-remove and rename there as they like.
+One row for each time that a submission was judged. `attnlab grade` writes it in the transaction that writes the
+scores: there is a row exactly when there are scores. `nbgrader autograde` writes its scores itself, and the row after
+them. Rows are added, never changed. No key leads into nbgrader's tables, so that its own tools remove and rename there
+as they like.
 """
 
 import getpass

@@ -9,25 +9,33 @@ In ``nbgrader_config.py``:
 """
 
 import os
+from pathlib import Path
 from typing import Any
 
 from nbconvert.exporters.exporter import ResourcesDict
 from nbformat import v4
 from nbformat.notebooknode import NotebookNode, from_dict
 from nbgrader.api import Gradebook as Stock
+from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.utils import is_grade, is_solution
 from traitlets import Integer
 
-from autograder import autograded, catalogue
+from autograder import autograded, catalogue, history, panel
 from autograder.database import ANY_COURSE, is_server, normal
 from autograder.gradebook import Gradebook
 from autograder.grading import grade
+from autograder.history import Event
 from autograder.judge import VISIBLE_SEED
+from autograder.judging import Handed, digest
 from autograder.report import discreet
 from autograder.submission import Cell, SubmissionError, check_student
+from autograder.version import version
 
-JUDGE, TIDY, FORGET, VEIL = (f"autograder.nbgrader.{name}" for name in ("Judge", "Tidy", "Forget", "Veil"))
+JUDGE, TIDY, REMEMBER, FORGET, VEIL = (
+    f"autograder.nbgrader.{name}" for name in ("Judge", "Tidy", "Remember", "Forget", "Veil")
+)
+OURS = "attnlab"  # what one preprocessor of ours leaves for another
 
 
 class Tidy(NbGraderPreprocessor):
@@ -78,9 +86,54 @@ class Judge(NbGraderPreprocessor):
             cell.outputs = [from_dict(output) for output in autograded.outputs(came)]
         for verdict in grading.verdicts:
             tests[verdict.exercise.name].outputs = [from_dict(o) for o in autograded.verdict_outputs(verdict)]
+        wanted = resources["nbgrader"]
+        told = [{"notebook": wanted["notebook"], **panel.plain(verdict)} for verdict in grading.verdicts]
+        with Gradebook(wanted["db_url"]) as gradebook:
+            resources[OURS] = {
+                "seed": self.seed,
+                "verdicts": told,
+                "before": gradebook.points(wanted["assignment"], wanted["student"]),
+            }
         for name in tests.keys() - {verdict.exercise.name for verdict in grading.verdicts}:
             self.log.warning("No exercise of the course is called %s: its cell earns nothing", name)
             tests[name].outputs = [v4.new_output("stream", text=f"No exercise is called {name}.\n"), _points(0.0)]
+        return nb, resources
+
+
+class Remember(NbGraderPreprocessor):
+    """Comes last: the judgement's row in the history, as ``attnlab grade`` writes it with the scores."""
+
+    def preprocess(self, nb: NotebookNode, resources: ResourcesDict) -> tuple[NotebookNode, ResourcesDict]:
+        from autograder.classroom import timestamp_in
+
+        wanted, ours = resources["nbgrader"], resources.pop(OURS)
+        assignment, student = wanted["assignment"], wanted["student"]
+        course = CourseDirectory(config=self.config)
+        folder = Path(course.format_path(course.submitted_directory, student, assignment))
+        handed = Handed(assignment, student, folder, timestamp_in(folder))
+        with Gradebook(wanted["db_url"]) as gradebook:
+            released = gradebook.released(assignment)
+            found = digest(handed, released)
+            others = []  # nbgrader judges one notebook after the other
+            if last := gradebook.history([assignment], [student], last=True):
+                others = [
+                    v for v in last[0].verdicts if v["notebook"] != wanted["notebook"] and last[0].digest == found
+                ]
+            event = Event(
+                assignment,
+                student,
+                at=history.now(),
+                who=history.whoami(),
+                version=version(),
+                seed=ours["seed"],
+                handed_in=handed.timestamp,
+                digest=found,
+                before=ours["before"],
+                after=gradebook.points(assignment, student),
+                worth=sum(notebook.worth for notebook in released.values()),
+                verdicts=others + ours["verdicts"],
+            )
+            gradebook.remember(event)
         return nb, resources
 
 
@@ -149,6 +202,7 @@ def configure(config: Any, seed: int | None = None, database: str | None = None)
         stock.SaveAutoGrades,
         stock.AssignLatePenalties,
         stock.CheckCellMetadata,
+        REMEMBER,
     ]
     config.GenerateAssignment.preprocessors = [*GenerateAssignment.preprocessors.default_args[0], FORGET]
     config.GenerateFeedback.preprocessors = [VEIL, *GenerateFeedback.preprocessors.default_args[0]]

@@ -45,6 +45,31 @@ def test_the_loop_and_nbgrader_autograde_agree(course, tmp_path_factory):
     graded(course)
     nbgrader(other, "autograde", NAME)
     assert book(course) == book(other)
+    kept = [{who: told(event) for who, event in recorded(at).items()} for at in (course, other)]
+    assert kept[0] == kept[1] and len(kept[1]) == len(CLASS) - 1
+
+
+@pytest.mark.slow
+def test_nbgraders_regrade_is_a_new_row_of_the_history_and_ours_has_nothing_left_to_do(course):
+    hand_in(course, "ben", CLASS["ben"])
+    nbgrader(course, "autograde", NAME)
+    assert graded(course) == {}
+    hand_in(course, "ben", lab({}))
+    nbgrader(course, "autograde", NAME, "--force")
+    with Classroom(course) as classroom:
+        first, second = classroom.history([NAME], ["ben"])
+    assert first.before is None and first.after == second.before < second.after
+    assert graded(course) == {}
+
+
+def recorded(course) -> dict:
+    with Classroom(course) as classroom:
+        return {who: event for (_, who), event in classroom.latest([NAME]).items()}
+
+
+def told(event) -> tuple:
+    """What two ways of grading have to say alike of a submission."""
+    return event.verdicts, event.digest, event.version, event.seed, event.before, event.after, event.worth
 
 
 @pytest.mark.slow

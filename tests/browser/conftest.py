@@ -84,3 +84,9 @@ def wait_for(address: str, process: subprocess.Popen, log: Path) -> None:
         except (urllib.error.URLError, ConnectionError):
             pass
     pytest.fail(f"JupyterLab ended: {log.read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="session")
+def until_it_answers():
+    """``wait_for``, for tests with a server of their own."""
+    return wait_for
