@@ -10,9 +10,11 @@ from urllib.parse import quote
 
 import pytest
 from classes import CLASS, NAME, book, hand_in, nbgrader
+from typer.testing import CliRunner
 
 from autograder.classroom import Classroom, GradebookError, Graded
 from autograder.database import normal
+from course.command import app
 
 if sys.platform == "win32":
     pytest.skip("the server of these tests listens on a Unix socket", allow_module_level=True)
@@ -106,6 +108,21 @@ def test_postgresql_and_sqlite_hold_the_same(released, url, template, tmp_path_f
     (released / "gradebook.db").write_bytes((template / "gradebook.db").read_bytes())
     graded_in(released, None, force=True)
     assert there == {student: scores["score"] for student, scores in book(released).items()}
+
+
+def test_report_feedback_export_and_history_read_it_by_their_db_option(released, url, monkeypatch):
+    graded_in(released, url)
+    monkeypatch.delenv("ATTNLAB_DB")
+    told = {}
+    for words in (["report", "--out", str(released / "r.html")], ["feedback"], ["export", "--to", "csv"], ["history"]):
+        done = CliRunner().invoke(app, [*words, "--course", str(released), "--db", url, "--json"])
+        assert done.exit_code == 0, done.output
+        told[words[0]] = done.output
+    assert "ben" in (released / "r.html").read_text(encoding="utf-8")
+    assert len(list((released / "feedback").glob("*/*/*.html"))) == 4
+    assert all(student in told["history"] for student in ("anna", "ben", "dora"))
+    assert any("ben" in row and "21" in row for path in released.rglob("*.csv") for row in path.read_text().splitlines())
+    assert not (released / "gradebook.db").exists()
 
 
 def test_four_writers_at_once_lose_nothing_and_write_nothing_twice(released, url):
