@@ -83,8 +83,30 @@ def is_array(got: Any, shape: tuple[int, ...], cause: str = "") -> np.ndarray:
     if array.dtype.kind not in "fiub":
         raise CheckFailure(f"Your array holds {array.dtype}; numbers were expected.")
     if array.shape != shape:
-        raise CheckFailure(f"Your result has shape {array.shape}; expected is {shape}.", cause)
+        raise CheckFailure(
+            f"Your result has shape {array.shape}; expected is {shape}.", _about(array.shape, shape) or cause
+        )
     return array
+
+
+def _about(came: tuple[int, ...], due: tuple[int, ...]) -> str:
+    """What a wrong shape gives away, as a question; "" where it says nothing."""
+    if len(came) == len(due):
+        if sorted(came) == sorted(due):
+            return "Are two of its axes swapped?"
+        differ = [axis for axis, (a, b) in enumerate(zip(came, due, strict=True)) if a != b]
+        if all(came[axis] == 1 for axis in differ):
+            return f"Was axis {differ[0]} summed, where it has to stay?"
+    shorter, longer = sorted((came, due), key=len)
+    if len(longer) == len(shorter) + 1:
+        gone = [axis for axis in range(len(longer)) if longer[:axis] + longer[axis + 1 :] == shorter]
+        if gone and longer is due:
+            return f"Was axis {gone[0]}, of length {due[gone[0]]}, summed or picked away?"
+        if gone and came[gone[0]] == 1:
+            return f"Axis {gone[0]}, of length 1, is left over. Does a sum keep it (`keepdims`), or `[None]` add it?"
+        if gone:
+            return f"Axis {gone[0]}, of length {came[gone[0]]}, should be gone. Which sum over it is missing?"
+    return ""
 
 
 def close(got: Any, want: Any, cause: str = "", tolerance: float | None = None) -> None:

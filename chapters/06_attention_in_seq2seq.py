@@ -476,7 +476,7 @@ for i in np.flatnonzero(~correct["fixed context"])[:5]:
 #
 # And the second guess?
 
-# %% tags=["demo", "hide-input"] alt="Share of dates right, by the length of the text from 8 to 38 characters, in six groups. The line of attention lies at the top, at nearly 100% in every group. The line of the fixed context lies below and does not fall with length: it rises from about 70% for the shortest to over 90% for the longest."
+# %% tags=["demo", "hide-input"] alt="Share of dates right, by the length of the text from 8 to 36 characters, in six groups. The line of attention lies at the top, at nearly 100% in every group. The line of the fixed context lies below and does not fall with length: it rises from about 70% for the shortest to over 90% for the longest."
 lengths = np.array([len(pair.text) for pair in data.valid + data.test])
 edges = [8, 10, 12, 15, 18, 22, lengths.max() + 1]
 groups = [(low, high, (lengths >= low) & (lengths < high)) for low, high in pairwise(edges)]

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from autograder import check, check_all
+from autograder import check, check_all, expect
 from autograder.notebook import Message, Panel
 from course.paths import ROOT
 
@@ -78,6 +78,25 @@ def test_an_exception_names_the_learners_line():
 )
 def test_a_wrong_kind_of_answer_is_named(value, said):
     assert said in ask(lambda x, axis=-1: value)
+
+
+@pytest.mark.parametrize(
+    ("came", "due", "said"),
+    [
+        ((3, 5), (5, 3), "two of its axes swapped"),
+        ((3, 1, 7), (3, 5, 7), "axis 1 summed, where it has to stay"),
+        ((3, 7), (3, 5, 7), "axis 1, of length 5, summed or picked away"),
+        ((3, 1), (3,), "Axis 1, of length 1, is left over"),
+        ((3, 5), (3,), "Axis 1, of length 5, should be gone"),
+        ((), (3,), "axis 0, of length 3, summed"),
+        ((3, 4), (3, 5), "Is it the law's own question?"),
+        ((2, 3, 5), (7,), "Is it the law's own question?"),
+    ],
+)
+def test_a_wrong_shape_gets_the_question_that_it_answers(came, due, said):
+    with pytest.raises(expect.CheckFailure) as failure:
+        expect.close(np.zeros(came), np.zeros(due), "Is it the law's own question?")
+    assert said in failure.value.cause
 
 
 def test_two_mistakes_in_one_answer_get_a_guess_that_calls_itself_one():

@@ -121,7 +121,9 @@ def test_report_feedback_export_and_history_read_it_by_their_db_option(released,
     assert "ben" in (released / "r.html").read_text(encoding="utf-8")
     assert len(list((released / "feedback").glob("*/*/*.html"))) == 4
     assert all(student in told["history"] for student in ("anna", "ben", "dora"))
-    assert any("ben" in row and "21" in row for path in released.rglob("*.csv") for row in path.read_text().splitlines())
+    assert any(
+        "ben" in row and "21" in row for path in released.rglob("*.csv") for row in path.read_text().splitlines()
+    )
     assert not (released / "gradebook.db").exists()
 
 
