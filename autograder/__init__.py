@@ -2,17 +2,19 @@
 
 In a notebook:
 
-    from autograder import check
+    from autograder import check, check_all, progress
 
-    check(softmax)
+    check(softmax)    # one exercise
+    check_all()       # before handing in: the whole notebook, in a fresh process
+    progress()        # what is done, and what comes next
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autograder.notebook import check, check_all
+    from autograder.notebook import check, check_all, progress
 
-__all__ = ["check", "check_all"]
+__all__ = ["check", "check_all", "progress"]
 
 
 def __getattr__(name: str) -> Any:

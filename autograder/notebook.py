@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from autograder import catalogue, panel
+from autograder import catalogue, panel, record, road
 from autograder.exercise import Exercise
 from autograder.judge import VISIBLE_SEED, Verdict, judge
 from autograder.student import Here
@@ -58,7 +58,19 @@ def check(answer: Callable[..., Any] | str, seconds: float = 10.0) -> Panel | Me
         return Message(f"You stopped the check of `{exercise.name}`. Nothing was recorded.")
     if _graded_by_nbgrader():
         return verdict.points
+    remember(verdict)
     return Panel(verdict)
+
+
+def progress() -> road.Road:
+    """The map of the course: what your checks have ticked off on this computer, and what comes next."""
+    return road.road()
+
+
+def remember(verdict: Verdict) -> None:
+    """Tick it off on the map. What is not written yet leaves no mark."""
+    if not verdict.todo:
+        record.keep(verdict.exercise, verdict.points)
 
 
 def _graded_by_nbgrader() -> bool:

@@ -17,7 +17,7 @@
 # %%
 import numpy as np
 
-from autograder import check
+from autograder import check, progress
 
 weights = np.array([0.5, 0.3, 0.2])
 values = np.array([10.0, 20.0, 30.0])
@@ -72,6 +72,18 @@ def halfway(a, b):
 # %% [markdown]
 # Three ticks? Then you know how every exercise of this course works. Hints are folded under each one; open them when you like,
 # they cost nothing. The same checks, with other numbers, are what an instructor grades with.
+#
+# ## Where you are
+#
+# What a check finds is noted on this computer, and nowhere else. The next cell shows it. The name beside *Next* is a link:
+# it leads on.
+
+# %% tags=["demo"]
+progress()
+
+# %% [markdown]
+# This is also the page that `python lab.py` opens. Before you hand a notebook in, put `check_all()` in a cell of its own: it
+# runs the whole notebook from the top, in a fresh process, as grading will, and says what would be graded and what is missing.
 #
 # ## The road
 #

@@ -18,6 +18,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode, v4
 
+from autograder import road
 from autograder.exercise import Exercise
 from course import appendix, paths
 from course.paths import derived, shown
@@ -37,6 +38,8 @@ EMPHASIS = re.compile(r"(?<!\w)\\\*(\w[^*`]*\w)\\\*(?!\w)")  # *so*, once its st
 SOLUTION_MARK = re.compile(r"^[ ]*### (BEGIN|END) SOLUTION\n?", re.MULTILINE)
 # A link to a notebook, from a notebook and from a page of book/, as it works in the repository.
 NEIGHBOUR = re.compile(r"\]\(\.\./(\d\d_\w+)/\1\.ipynb(#[^)]*)?\)")
+LINKED = re.compile(r'href="\.\./(\d\d_\w+)/\1\.ipynb[^"]*"')
+MAP = "progress()"  # the cell that shows the map of the course: in the book as it is today, and nobody's
 SOLVED = re.compile(r"\]\(\.\./solutions/(\d\d_\w+)/\1\.ipynb(#[^)]*)?\)")
 
 
@@ -132,6 +135,9 @@ def chapter_page(chapter: Chapter, chapters: list[Chapter]) -> str:
         if _is_answer(cell):
             cells += folded(cell, stubs[_grade_id(cell)])
             continue
+        if cell.source == MAP:
+            blank = LINKED.sub(r'href="\1.html"', road.road([]).page())
+            cell.outputs = [v4.new_output("display_data", data={"text/html": blank})]
         if "nbgrader" in cell.metadata:
             cell.source = cell.source.splitlines()[-1]  # the laws above it stand in the panel below it
         cells.append(cell)

@@ -19,6 +19,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
+from autograder import record
 from course import imports, paths
 from course.paths import derived, shown
 from course.source import KERNEL, BuildError, Chapter, chapters_in, check_misconceptions, solved_notebook
@@ -186,6 +187,7 @@ def execute(notebook: NotebookNode, chapter: Chapter, progress: Progress) -> Non
         "PYTHONPATH": os.pathsep.join([str(paths.LIBRARY), str(paths.ROOT)]),
         "PYTHONHASHSEED": "0",
         "OMP_NUM_THREADS": "1",
+        record.SETTING: "",  # what our solutions pass is no learner's progress
     }
     with tempfile.TemporaryDirectory(prefix="attnlab-") as folder:
         client = NotebookClient(

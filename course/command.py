@@ -14,6 +14,7 @@ from course.commands import (
     grade,
     history,
     open,
+    progress,
     release,
     report,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "history",
     "main",
     "open",
+    "progress",
     "release",
     "report",
 ]

@@ -10,6 +10,25 @@ from urllib.parse import quote
 from course import paths
 
 START = "00_start"
+START_PAGE = """\
+# Attention Lab
+
+{greeting}
+
+{road}
+
+{hint}
+"""
+FIRST_TIME = """\
+**Welcome.** In a few weeks you will have built a Transformer, every line of it. The first step is a tour of five
+minutes, [Start here]({tour}): how a notebook works, and your first exercise passed.
+"""
+AGAIN = "Welcome back."
+HINT = """\
+Every chapter is a notebook; the list on the left has them, too. This page is made anew whenever the course is opened;
+in a notebook, `progress()` shows how it stands now. Before you hand a notebook in, run `check_all()` in it.
+The [tour]({tour}) is there whenever you want it again.
+"""
 SETTINGS = {
     "@jupyterlab/apputils-extension:notification": {
         "fetchNews": "false",
@@ -18,6 +37,7 @@ SETTINGS = {
     },
     "@jupyterlab/apputils-extension:themes": {"adaptive-theme": True},  # light or dark as the system is
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "defer"},
+    "@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"markdown": "Markdown Preview"}},  # pages are read
 }
 # nbgrader's own buttons are for instructors; without its exchange they greet a student with an error.
 QUIET = {"disabledExtensions": {"@jupyter/nbgrader": True}}
@@ -31,6 +51,28 @@ def prepare() -> Path:
     (lab / "default_setting_overrides.json").write_text(json.dumps(SETTINGS), encoding="utf-8")
     (lab / "page_config.json").write_text(json.dumps(QUIET), encoding="utf-8")
     return folder
+
+
+def start_page(folder: Path = paths.NOTEBOOKS) -> Path:
+    """Make the page that the course opens with: what is done, and what comes next, a click away.
+
+    A page of text, so that it shows at once, without a kernel. Where it cannot be written, the tour stands in for it.
+    """
+    from autograder import road
+
+    found, tour = road.road(), paths.derived(folder, START)
+    words = {"tour": tour.relative_to(folder).as_posix()}
+    text = START_PAGE.format(
+        greeting=(AGAIN if found.last else FIRST_TIME).format(**words).strip(),
+        road=found.page(to_notebooks=""),
+        hint=HINT.format(**words).strip(),
+    )
+    page = folder / "START.md"
+    try:
+        page.write_text(text, encoding="utf-8", newline="\n")
+    except OSError:
+        return tour
+    return page
 
 
 def command(page: Path, browser: bool, port: int, root: Path = paths.ROOT) -> list[str]:

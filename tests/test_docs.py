@@ -98,6 +98,7 @@ def test_the_picture_is_there_by_day_and_by_night_and_in_words():
 # What a page tells its reader to type. Either it is run here, and ends with this status ...
 RUN = {
     "python lab.py check notebooks/01_softmax/01_softmax.ipynb": 1,  # nothing is solved yet
+    "python lab.py progress": 0,
     "python lab.py check submitted/ben/00_start/00_start.ipynb": 1,
     "python lab.py grade submitted --seed 20261121": 0,
 }
@@ -379,6 +380,9 @@ def test_a_solution_is_folded_behind_the_stub_and_links_stay_in_the_book(tmp_pat
     text = "\n".join(cell.source for cell in page.cells)
     assert "../" not in text.replace("](../index.md)", "")
     assert "check(halfway)" in [cell.source for cell in page.cells]
+    (shown,) = [cell.outputs[0].data["text/html"] for cell in page.cells if cell.source == "progress()"]
+    links = re.findall(r'href="([^"]+)"', shown)
+    assert links == ["00_start.html", *(f"{path.stem}.html" for path in CHAPTERS)], "the map, as it is today"
 
 
 def test_a_book_without_solutions_or_packages_says_what_to_do(tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ def open_course(
     browser: Annotated[bool, typer.Option(help="Open a browser; without one, only print the address.")] = True,
     port: Annotated[int, typer.Option(help="The first port to try.")] = 8888,
 ) -> None:
-    """Open the course in JupyterLab, at its start page.
+    """Open the course in JupyterLab, at its start page: what is done, and what comes next.
 
     Examples:
 
@@ -24,7 +24,7 @@ def open_course(
     """
     from course import desk
 
-    page = notebook or paths.derived(paths.NOTEBOOKS, desk.START)
+    page = notebook or desk.start_page()
     if not page.exists():
         stop(f"{page}: there is no such notebook; those of the course are in notebooks/")
     if not page.resolve().is_relative_to(paths.ROOT):

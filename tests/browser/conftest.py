@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from autograder import record
 from course import desk, paths
 
 CHROMIUM = next(
@@ -48,7 +49,7 @@ def server(tmp_path_factory) -> Iterator[tuple[str, Path]]:
     log = (root / "lab.log").open("w")
     process = subprocess.Popen(
         [*desk.command(page, browser=False, port=port, root=root), "--IdentityProvider.token=t"],
-        env=desk.environment(),
+        env=desk.environment() | {record.SETTING: str(root / "progress.jsonl")},
         stdout=log,
         stderr=log,
     )

@@ -1,0 +1,110 @@
+"""The first minute and the hundredth day: the start page in a real JupyterLab, and where its link leads."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from autograder import catalogue, record
+from course import desk
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+SECONDS = 120_000  # milliseconds that a step may take on a busy machine
+
+
+@pytest.fixture
+def notes(server, monkeypatch) -> Path:
+    """The record that the kernels of this JupyterLab keep; empty."""
+    path = server[1] / "progress.jsonl"
+    path.unlink(missing_ok=True)
+    monkeypatch.setenv(record.SETTING, str(path))
+    return path
+
+
+@pytest.fixture(params=["light", "dark"])
+def page(chromium, request):
+    context = chromium.new_context(viewport={"width": 1300, "height": 1000}, color_scheme=request.param)
+    page = context.new_page()
+    page.theme = request.param
+    page.set_default_timeout(SECONDS)
+    yield page
+    context.close()
+
+
+def opened(page, lab: str, root: Path):
+    """The start page as `attnlab open` makes it, in JupyterLab."""
+    made = desk.start_page(root / "notebooks")
+    page.goto(f"{lab}/lab/tree/notebooks/{made.name}?token=t&reset", wait_until="domcontentloaded")
+    shown = page.locator(".jp-MarkdownViewer")
+    shown.get_by_role("table").wait_for()
+    return shown
+
+
+def shoot(page, name: str) -> None:
+    """A picture for whoever wants to look: ATTNLAB_SCREENSHOTS names the folder."""
+    if folder := os.environ.get("ATTNLAB_SCREENSHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=Path(folder) / f"{name}-{page.theme}.png")
+
+
+def row(shown, title: str) -> str:
+    return shown.get_by_role("row").filter(has_text=title).inner_text()
+
+
+def test_who_comes_back_sees_what_is_done_and_goes_on_with_one_click(page, lab, server, notes):
+    exercises = catalogue.by_name()
+    for name in ("halfway", "softmax"):
+        record.keep(exercises[name], exercises[name].points)
+    record.keep(exercises["log_softmax"], 2)
+    shown = opened(page, lab, server[1])
+    page.locator(f"body[data-jp-theme-light='{str(page.theme == 'light').lower()}']").wait_for(state="attached")
+    assert "Welcome back." in shown.inner_text()
+    assert "2 of " in shown.inner_text()
+    assert "done" in row(shown, "Start here") and "3 of 3" in row(shown, "Start here")
+    assert "●◐○○" in row(shown, "1 · Softmax").replace(" ", "") and "8 of 23" in row(shown, "1 · Softmax")
+    shoot(page, "start-again")
+
+    shown.get_by_role("link", name="log_softmax").click()
+    heading = page.locator(".jp-Notebook h3", has_text="log_softmax")
+    heading.wait_for()
+    page.wait_for_function("element => element.getBoundingClientRect().top < innerHeight", arg=heading.element_handle())
+    shoot(page, "start-next")
+
+
+def test_a_newcomer_passes_the_first_check_and_sees_it_ticked_off(page, lab, server, notes):
+    shown = opened(page, lab, server[1])
+    assert "Nothing is ticked off yet" in shown.inner_text()
+    shoot(page, "start-new")
+    shown.get_by_role("link", name="Start here").first.click()
+    page.locator(".jp-Notebook .jp-Cell").first.wait_for()
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for()
+
+    def cell(text: str):
+        return page.locator(".jp-CodeCell", has=page.locator(".jp-InputArea", has_text=text)).first
+
+    def run(text: str, code: str = ""):
+        found = cell(text)
+        found.scroll_into_view_if_needed()
+        found.locator(".cm-content").click()
+        if code:
+            page.keyboard.press("Control+A")
+            page.keyboard.insert_text(code)
+        page.keyboard.press("Control+Enter")
+        found.locator(".jp-InputPrompt", has_text=re.compile(r"\[\d+\]:")).wait_for()
+        return found
+
+    run("from autograder import check")
+    run("def halfway", "def halfway(a, b):\n    return (a + b) / 2")
+    run("check(halfway)").get_by_role("region", name="Check of halfway").wait_for()
+    answer = run("progress()").get_by_role("region", name="Your way through the course")
+    answer.wait_for()
+    assert "done" in row(answer, "Start here")
+    assert answer.get_by_text("Next:").locator("xpath=..").get_by_role("link").inner_text() == "softmax"
+    answer.scroll_into_view_if_needed()
+    shoot(page, "start-tour")
+    assert '"halfway"' in notes.read_text(encoding="utf-8")
+    assert "return" not in notes.read_text(encoding="utf-8")
+
+    answer.get_by_role("link", name="softmax", exact=True).click()
+    page.locator(".jp-Notebook h3", has_text="softmax").first.wait_for()
