@@ -13,7 +13,8 @@ project_copyright = "the authors of Attention Lab; text CC BY 4.0, code Apache-2
 release = tomllib.loads((HERE.parent / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 language = "en"
 
-extensions = ["myst_nb", "formulas"]
+extensions = ["myst_nb", "formulas", "accessible"]
+templates_path = ["_templates"]
 exclude_patterns = ["chapters/_download"]
 
 # The chapters are shown as they were executed by `attnlab build`.
@@ -32,6 +33,8 @@ html_title = project
 html_favicon = "_static/mark.svg"
 html_static_path = ["_static"]
 html_css_files = ["book.css"]
+html_js_files = [("print.js", {"defer": "defer"})]
+html_sidebars = {"**": ["home.html", "search-button-field.html", "sbt-sidebar-nav.html"]}
 html_copy_source = False
 html_use_index = False  # the exercises and the library have pages of their own that say more
 html_domain_indices = False

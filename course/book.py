@@ -20,7 +20,7 @@ from nbformat import NotebookNode, v4
 
 from autograder import road
 from autograder.exercise import Exercise
-from course import appendix, paths
+from course import appendix, colab, paths
 from course.paths import derived, shown
 from course.readme import chapter_table, heading_of
 from course.source import Chapter, chapters_in
@@ -35,6 +35,7 @@ PARTS = {
     "Part IV · The frontier": range(24, 27),
 }
 EMPHASIS = re.compile(r"(?<!\w)\\\*(\w[^*`]*\w)\\\*(?!\w)")  # *so*, once its stars are escaped
+LAB = "http://localhost:8888/lab/tree/"  # where `python lab.py` opens the course, if nothing else is there
 SOLUTION_MARK = re.compile(r"^[ ]*### (BEGIN|END) SOLUTION\n?", re.MULTILINE)
 # A link to a notebook, from a notebook and from a page of book/, as it works in the repository.
 NEIGHBOUR = re.compile(r"\]\(\.\./(\d\d_\w+)/\1\.ipynb(#[^)]*)?\)")
@@ -102,6 +103,7 @@ def filled(page: str, chapters: list[Chapter]) -> str:
         "exercises": lambda: "\n\n".join(exercise_index(chapters)),
         "modules": module_table,
         "references": lambda: appendix.references(chapters),
+        "clone": lambda: f"```sh\ngit clone {colab.address()} attention-lab\ncd attention-lab\npython lab.py\n```",
     }
     page = appendix.glossary(page, chapters) if appendix.ROW.search(page) else page
     page = SOLVED.sub(r"](chapters/\1.ipynb\2)", page)
@@ -142,11 +144,33 @@ def chapter_page(chapter: Chapter, chapters: list[Chapter]) -> str:
             cell.source = cell.source.splitlines()[-1]  # the laws above it stand in the panel below it
         cells.append(cell)
     title, _, rest = cells[0].source.partition("\n")
-    here = f"{{download}}`Download this notebook <_download/{chapter.name}.ipynb>`, its exercises unsolved"
-    cells[0].source = f"{title}\n\n{here}\n{rest}"
+    cells[0].source = f"{title}\n\n{take(chapter)}\n{rest}"
     solved.cells = cells
     solved.metadata = {"kernelspec": solved.metadata["kernelspec"]}
     return nbformat.writes(solved, version=4)
+
+
+def take(chapter: Chapter) -> str:
+    """The ways to the chapter's notebook, its exercises unsolved: here, in the cloud, as a file.
+
+    Nobody can know from a page whether JupyterLab runs on the reader's machine. So its link comes with what starts it.
+    """
+    notebook = f"notebooks/{chapter.name}/{chapter.name}.ipynb"
+    cloud = colab.link(notebook)
+    return "\n\n".join(
+        [
+            '<div class="take">',
+            *([f"[Open in Colab]({cloud})"] if cloud else []),
+            f"{{download}}`Download notebook <_download/{chapter.name}.ipynb>`",
+            "<details><summary>Open in JupyterLab</summary>",
+            f"If the course is open on your machine, [open the notebook there]({LAB}{notebook}). "
+            "If it is not yet, type this in the course's folder:",
+            f"```sh\npython lab.py open {notebook}\n```",
+            "A notebook that you downloaded or solved on Colab works there too, once it is in `notebooks/`.",
+            "</details>",
+            "</div>",
+        ]
+    )
 
 
 def folded(cell: NotebookNode, stub: str) -> list[NotebookNode]:
@@ -175,6 +199,12 @@ def _grade_id(cell: NotebookNode) -> str:
 
 def exercise_index(chapters: list[Chapter]) -> Iterator[str]:
     """Every exercise: its laws with their points, and the misunderstandings that it recognises."""
+    every = [exercise for chapter in chapters for exercise in chapter.exercises]
+    laws, known = sum(len(e.checks) for e in every), sum(len(e.misconceptions) for e in every)
+    yield (
+        f"These are {len(every)} exercises, with {laws} laws worth {sum(e.points for e in every):g} points, "
+        f"and {known:,} misunderstandings."
+    )
     for chapter in chapters:
         if not chapter.exercises:
             continue
@@ -188,11 +218,22 @@ def exercise_index(chapters: list[Chapter]) -> Iterator[str]:
 
 def exercise_entry(chapter: Chapter, exercise: Exercise) -> Iterator[str]:
     yield f"(index-{exercise.name})=\n### `{exercise.name}`"
-    yield f"[In its chapter](chapters/{chapter.name}.ipynb#exercise-{exercise.name.lower()}) · {level(exercise)}"
+    there = f"[In its chapter](chapters/{chapter.name}.ipynb#exercise-{exercise.name.lower()})"
+    yield f"{there} · {level(exercise)} · {exercise.minutes} minutes · {points(exercise.points)}"
     yield "**What must hold**"
-    yield "\n".join(f"- {markdown(check.law)} *({check.points:g})*" for check in exercise.checks)
-    yield "**What it recognises**"
-    yield "\n".join(f"`{m.name}`\n: {markdown(m.explanation)}\n" for m in exercise.misconceptions)
+    yield "\n".join(f"- {markdown(check.law)} *({points(check.points)})*" for check in exercise.checks)
+    known = exercise.misconceptions
+    yield f"<details><summary>What it recognises: {many(len(known), 'misunderstanding')}</summary>"
+    yield "\n".join(f"{m.name.replace('_', ' ').capitalize()}\n: {markdown(m.explanation)}\n" for m in known)
+    yield "</details>"
+
+
+def points(number: float) -> str:
+    return many(number, "point")
+
+
+def many(number: float, thing: str) -> str:
+    return f"{number:g} {thing}" + ("" if number == 1 else "s")
 
 
 def level(exercise: Exercise) -> str:

@@ -1,5 +1,6 @@
 """The book in a real browser, with every other host refused: nothing is missing, by day and by night, on a phone."""
 
+import inspect
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from fontTools.ttLib import TTFont
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
@@ -19,7 +21,8 @@ from pygments.lexers import PythonLexer
 from autograder import catalogue, panel
 from autograder.judge import judge
 from autograder.student import Here
-from course import book, paths
+from course import book, colab, paths
+from course.commands.open import open_course
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -136,6 +139,94 @@ def test_the_books_font_has_the_root_that_an_element_draws(site):
         assert ord("√") in font.getBestCmap()
 
 
+def at_rest(page) -> None:
+    """Wait until nothing moves or fades in any more."""
+    page.evaluate("Promise.all(document.getAnimations().map(moving => moving.finished.catch(() => null)))")
+
+
+def violations(page) -> list[str]:
+    """What axe objects to."""
+    at_rest(page)
+    found = Axe().run(page).response["violations"]
+    return [f"{v['id']}: {[node['html'][:120] for node in v['nodes'][:3]]}" for v in found]
+
+
+FEWER = """name => {
+    if (name == "exercises.html")
+        for (const one of document.querySelectorAll("main section section:nth-of-type(n + 3)")) one.remove();
+    for (const one of [...document.querySelectorAll("main .highlight pre")].slice(4)) one.textContent = "";
+}"""
+
+
+# One page of each kind: with a picture, a short and a long chapter, tables, a list of terms, formulas, code, results.
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "index.html",
+        "chapters/00_start.html",
+        "chapters/02_weighted_averaging.html",
+        "exercises.html",
+        "instructor.html",
+        "glossary.html",
+        "notation.html",
+        "reference/attnlab.softmax.html",
+        "search.html?q=temperature",
+    ],
+)
+def test_axe_finds_nothing_by_day_or_by_night_folded_or_unfolded(chromium, site, name, scheme):
+    with Reader(chromium, site.as_uri(), scheme=scheme) as reader:
+        page = reader.open(name)
+        # Sections of the index and lines of code are alike, and axe takes a minute for all of them.
+        page.evaluate(FEWER, name)
+        assert violations(page) == []
+        if page.locator("details:not([open])").count():
+            page.evaluate("document.querySelectorAll('details').forEach(fold => { fold.open = true; })")
+            assert violations(page) == []
+
+
+def test_the_first_tab_leads_to_the_text_and_every_stop_can_be_seen(chromium, served):
+    with Reader(chromium, served) as reader:
+        page = reader.open("chapters/01_softmax.html")
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == "Skip to main content"
+        at_rest(page)
+        assert page.locator("#pst-skip-link").bounding_box()["y"] >= 0
+        page.keyboard.press("Enter")
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.closest('main') !== null"), "the side bar is skipped"
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            seen = page.evaluate(
+                "(() => { const e = document.activeElement, r = e.getBoundingClientRect(), s = getComputedStyle(e);"
+                "return [r.width > 0 && r.height > 0, s.outlineStyle != 'none' || s.boxShadow != 'none',"
+                " e.outerHTML.slice(0, 120)]; })()"
+            )
+            assert seen[:2] == [True, True], seen[2]
+
+
+def test_no_table_of_the_first_page_is_cut_off(chromium, served):
+    with Reader(chromium, served) as reader:
+        tables = reader.open("index.html").locator("main table")
+        assert tables.count() == 1
+        assert tables.evaluate("t => t.scrollWidth <= t.parentElement.clientWidth")
+
+
+def test_paper_is_white_and_unfolded_and_the_screen_is_as_before(chromium, served):
+    with Reader(chromium, served, scheme="dark") as reader:
+        page = reader.open("chapters/01_softmax.html")
+        folded = page.locator("details:not([open])").count()
+        assert folded > 10
+        page.evaluate(
+            "addEventListener('beforeprint', () => { window.seen = [document.documentElement.dataset.theme,"
+            " document.querySelectorAll('details:not([open])').length]; })"
+        )
+        page.pdf()
+        assert page.evaluate("window.seen") == ["light", 0]
+        assert page.locator("html").get_attribute("data-theme") == "dark"
+        assert page.locator("details:not([open])").count() == folded
+
+
 def test_search_finds_a_word_of_a_chapter(chromium, address):
     with Reader(chromium, address) as reader:
         page = reader.open("search.html?q=temperature")
@@ -186,9 +277,27 @@ def test_the_notebook_downloads_as_students_get_it(chromium, served):
     with Reader(chromium, served) as reader:
         page = reader.open("chapters/01_softmax.html")
         with page.expect_download() as download:
-            page.get_by_role("link", name="Download this notebook").click()
+            page.get_by_role("link", name="Download notebook").click()
         got = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
         assert got == json.loads(paths.derived(paths.NOTEBOOKS, "01_softmax").read_text(encoding="utf-8"))
+
+
+def test_a_chapter_leads_to_its_notebook_on_colab_and_in_jupyterlab(chromium, site, address):
+    notebook = "notebooks/01_softmax/01_softmax.ipynb"
+    port = inspect.signature(open_course).parameters["port"].default
+    with Reader(chromium, address) as reader:
+        page = reader.open("chapters/01_softmax.html")
+        cloud = page.get_by_role("link", name="Open in Colab")
+        assert cloud.get_attribute("href") == colab.link(notebook)
+        there = page.get_by_role("link", name="open the notebook there")
+        assert not there.is_visible()
+        page.locator("summary", has_text="Open in JupyterLab").press("Enter")
+        assert there.get_attribute("href") == f"http://localhost:{port}/lab/tree/{notebook}"
+        assert f"python lab.py open {notebook}" in page.locator(".take").inner_text()
+        assert (paths.ROOT / notebook).is_file()
+        file = page.get_by_role("link", name="Download notebook").get_attribute("href")
+        assert (site / "chapters" / file).read_bytes() == (paths.ROOT / notebook).read_bytes()
+    assert reader.missing == []
 
 
 def test_previous_and_next_lead_through_the_chapters(chromium, served):
