@@ -71,6 +71,13 @@ def test_the_table_has_a_row_a_token(student, rng):
         f"Your module has {_listed(found)}; expected is `tokens.weight` {(VOCAB, D_MODEL)}.",
         "Is there `self.tokens = nn.Embedding(vocab, d_model, …)`?",
     )
+    trained = module.gradients(_ids(rng, VOCAB, 2, 3), cotangent=_normal(rng, 2, 3, D_MODEL)).parameters
+    extra = sorted(name for name in trained if name != "tokens.weight")
+    expect.true(
+        not extra,
+        f"Your module learns {', '.join(f'`{name}`' for name in extra)} as well.",
+        "The positions are sinusoids: is anything about them learned?",
+    )
 
 
 def _listed(shapes):
@@ -135,18 +142,18 @@ def test_the_row_of_padding_is_not_trained(student, rng):
 def test_dropout_comes_last_and_in_training_only(student, rng):
     """In training, a share `dropout` of the finished entries is zero and the others grow; in evaluation, none."""
     tokens = _ids(rng, VOCAB, 11, 29)
-    module, table = _embedding(student, rng, dropout=0.5)
+    module, table = _embedding(student, rng, dropout=0.2)
     expect.close(module(tokens), _embedded(table, tokens), "In evaluation nothing is dropped.")
     module.train()
     came = expect.is_array(module(tokens), (11, 29, D_MODEL))
     whole = _embedded(table, tokens).numpy()
     kept = came != 0
     expect.true(
-        0.4 < kept.mean() < 0.6,
-        f"With dropout = 0.5, a share of {kept.mean():.2f} of your entries is left in training; about 0.5 should be.",
-        "Is the dropout the last thing that happens, after the positions were added?",
+        0.75 < kept.mean() < 0.85,
+        f"With dropout = 0.2, a share of {kept.mean():.2f} of your entries is left in training; about 0.80 should be.",
+        "Is `dropout` the share that is *lost*, and the last thing that happens, after the positions were added?",
     )
-    expect.close(came[kept], (2 * whole)[kept], "What is kept grows by 1/(1 − p), the positions too.")
+    expect.close(came[kept], (1.25 * whole)[kept], "What is kept grows by 1/(1 − p), the positions too.")
 
 
 @Embedding.check(points=1)
@@ -366,6 +373,28 @@ class EmbeddingThatDropsWordsOnly(_Embeds):
         return self.drop(self.rows(tokens)) + self.place(tokens)
 
 
+@Embedding.misconception(caught_by=test_dropout_comes_last_and_in_training_only)
+class EmbeddingThatKeepsWhatItShouldDrop(_Embeds):
+    """`dropout` was taken for the share that is *kept*. It is the share that is lost: with 0.1 nine entries in ten
+    stay. `nn.Dropout(dropout)` takes it as it comes."""
+
+    def drop(self, x):
+        return nn.functional.dropout(x, 1 - self.p, self.training and self.p > 0)
+
+
+@Embedding.misconception(caught_by=test_the_table_has_a_row_a_token)
+class EmbeddingThatLearnsItsPlaces(_Embeds):
+    """The positions are a second table that is learned. That is another model (chapter 10 compares the two): here the
+    sinusoids are added, which have nothing to learn."""
+
+    def __init__(self, vocab, d_model, dropout, pad):
+        super().__init__(vocab, d_model, dropout, pad)
+        self.positions = nn.Embedding(512, d_model)
+
+    def place(self, tokens):
+        return self.positions.weight[: tokens.shape[1]]
+
+
 @Embedding.misconception(caught_by=test_the_row_of_padding_is_not_trained)
 class EmbeddingWithoutGradient(_Embeds):
     """The numbers are right, and no gradient gets back to the table: `.detach()`, `.data` or `torch.no_grad()` cut it
@@ -461,15 +490,17 @@ def test_the_model_has_these_parameters(student, rng):
     ours = ReferenceTransformer(*SIZES)
     wanted = {name: tuple(value.shape) for name, value in ours.named_parameters()}
     module = student.Transformer(*SIZES)
-    found = {name: tuple(value.shape) for name, value in module.parameters().items()}
+    numbers = module.parameters()
+    found = {name: tuple(value.shape) for name, value in numbers.items()}
     for name, shape in wanted.items():
         expect.true(
             found.get(name) == shape,
             f"`{name}` should have shape {shape}; your model has "
-            + (f"{found[name]} there." if name in found else "no parameter of that name."),
-            "Are the parts named as the text says, and the arguments handed on in the right order?",
+            + (f"{found[name]} there." if name in found else "no parameter of its own there."),
+            "Are the parts named as the text says, each made anew, and the arguments handed on in the right order?",
         )
-    extra = sorted(name for name in found.keys() - wanted if "." not in name or "layers" in name)
+    learned = {name for name, value in numbers.items() if value.is_floating_point()}  # a mask may be kept as well
+    extra = sorted(name for name in learned - wanted.keys() if "." not in name or "layers" in name)
     expect.true(
         not extra, f"Your model has {', '.join(f'`{name}`' for name in extra[:4])} as well.", "One part too many?"
     )
@@ -492,7 +523,8 @@ def test_the_model_gives_logits_for_every_place(student, rng):
 
 @Transformer.check(points=2)
 def test_padding_of_the_source_is_never_seen(student, rng):
-    """Padding behind a source changes no answer: neither encoder nor decoder looks at it. `pad` says which id it is."""
+    """Padding behind a source changes no answer: neither encoder nor decoder looks at it. `pad` says which id it is, to
+    the masks and to both tables."""
     for pad in (0, 5):
         src, tgt = _padded(rng, pad)
         module, ours = _model(student, rng, pad=pad)
@@ -501,6 +533,14 @@ def test_padding_of_the_source_is_never_seen(student, rng):
             module(src, tgt), want, f"pad = {pad}: which two attentions must not see the padding of the source?", 1e-4
         )
         expect.close(module(src[1:2, :4], tgt[1:2]), want[1:2], "Here the padding was cut off.", 1e-4)
+    for name in ("src_embedding", "tgt_embedding"):
+        table = student.Transformer(*SHALLOW, pad=5).parameters()[f"{name}.tokens.weight"]
+        empty = [int(i) for i in (table == 0).all(-1).nonzero()]
+        expect.true(
+            empty == [5],
+            f"With pad = 5, the rows that are zero in a new `{name}` are {empty or 'none'}; expected is [5].",
+            f"Does `{name}` get `pad`?",
+        )
 
 
 @Transformer.check(points=2)
@@ -607,7 +647,7 @@ def test_the_model_leaves_its_tokens_alone(student, rng):
 class _Assembled(nn.Module):
     """The model in steps, which a wrong answer can replace one by one."""
 
-    embedding: Any = ReferenceEmbedding
+    embedding: Any = _Embeds
 
     def __init__(
         self,
@@ -865,6 +905,76 @@ class TransformerThatSeesTheFutureOnly(_Assembled):
         return causal_mask(tgt.shape[1], like=tgt).T
 
 
+@Transformer.misconception(caught_by=test_the_model_gives_logits_for_every_place)
+class TransformerWithPyTorchsCausalMask(_Assembled):
+    """The causal mask says the opposite: `~causal_mask(…)`, True where a place may *not* look. That is how PyTorch's
+    own modules read a boolean mask. In this course True means: may attend."""
+
+    def tgt_mask(self, tgt):
+        return ~causal_mask(tgt.shape[1], like=tgt)
+
+
+@Transformer.misconception(caught_by=test_the_model_gives_logits_for_every_place)
+class TransformerThatDoesNotSeeThePresent(_Assembled):
+    """The causal mask hides the present as well: place t sees only what stands *before* t, and place 0 nothing. The
+    target comes shifted already, so what stands at place t is the word before the one that is asked for: it is the most
+    useful of all."""
+
+    def tgt_mask(self, tgt):
+        return causal_mask(tgt.shape[1], like=tgt).tril(-1)
+
+
+@Transformer.misconception(caught_by=test_the_model_gives_logits_for_every_place)
+class TransformerWhoseEncoderLooksBackOnly(_Assembled):
+    """The encoder got a causal mask. The source is there as a whole before the first word is written: every word of it
+    may look at every other. Only the decoder must not look ahead."""
+
+    def read(self, src):
+        return self.encoder(self.src_embedding(src), self.src_mask(src) & causal_mask(src.shape[1], like=src))
+
+
+@Transformer.misconception(caught_by=test_the_model_gives_logits_for_every_place)
+class TransformerThatReadsAsFarAsItHasWritten(_Assembled):
+    """Cross-attention got a causal mask: at place t the decoder sees the first t words of the source only. Languages do
+    not keep step, and the source holds no secret: the decoder may look at all of it, padding excepted."""
+
+    def write(self, tgt, memory, src):
+        T, S = tgt.shape[1], src.shape[1]
+        across = self.src_mask(src) & (torch.arange(T)[:, None] >= torch.arange(S))
+        return self.decoder(self.tgt_embedding(tgt), memory, self.tgt_mask(tgt), across)
+
+
+@Transformer.misconception(caught_by=test_padding_of_the_source_is_never_seen)
+class TransformerWithAZeroedMemory(_Assembled):
+    """What the encoder wrote at padded places was set to zero, in place of a mask for cross-attention. A key of zeros
+    has the score of its bias, not −∞: padding still takes its share of the weights. Give the decoder `src_mask`."""
+
+    def write(self, tgt, memory, src):
+        memory = memory * (src != self.pad)[..., None]
+        return self.decoder(self.tgt_embedding(tgt), memory, self.tgt_mask(tgt))
+
+
+@Transformer.misconception(caught_by=test_padding_of_the_source_is_never_seen)
+class TransformerWhoseTablesDoNotKnowPadding(_Assembled):
+    """The masks know `pad`, the embeddings do not: they were made with 0. Hand `pad` on, so that it is *its* row that
+    is zero and stays zero."""
+
+    def __init__(self, *sizes, pad=0, **options):
+        super().__init__(*sizes, **options)
+        self.pad = pad
+
+
+@Transformer.misconception(caught_by=test_the_model_has_these_parameters)
+class TransformerOfOneLayerUsedAgain(_Assembled):
+    """The layers of a stack are one and the same, used again and again (`[layer] * num_layers` makes a list of one
+    thing). It has the depth of many and the weights of one. Make each anew, in a loop."""
+
+    def __init__(self, *sizes, **options):
+        super().__init__(*sizes, **options)
+        for stack in (self.encoder, self.decoder):
+            stack.layers = nn.ModuleList([stack.layers[0]] * len(stack.layers))
+
+
 @Transformer.misconception(caught_by=test_padding_of_the_source_is_never_seen)
 class TransformerWhoseEncoderSeesPadding(_Assembled):
     """The encoder looks at padding: it was given no mask. So a word's vector depends on how long the *other* sentences
@@ -933,8 +1043,8 @@ class TransformerWithStacksThatNeverDrop(_Assembled):
 
     def __init__(self, src_vocab, tgt_vocab, d_model, *sizes, dropout=0.1, pad=0, **options):
         super().__init__(src_vocab, tgt_vocab, d_model, *sizes, **options | {"dropout": 0.0, "pad": pad})
-        self.src_embedding = ReferenceEmbedding(src_vocab, d_model, dropout, pad)
-        self.tgt_embedding = ReferenceEmbedding(tgt_vocab, d_model, dropout, pad)
+        self.src_embedding = self.embedding(src_vocab, d_model, dropout, pad)
+        self.tgt_embedding = self.embedding(tgt_vocab, d_model, dropout, pad)
 
 
 @Transformer.alternative
@@ -948,6 +1058,21 @@ class TransformerWithATargetMask(_Assembled):
 
     def src_mask(self, src):
         return padding_mask((src != self.pad).sum(1), src.shape[1])
+
+
+@Transformer.alternative
+class TransformerThatKeepsItsMask(_Assembled):
+    """Keeps the causal mask as a buffer, which is neither learned nor saved."""
+
+    past: torch.Tensor
+
+    def __init__(self, *sizes, **options):
+        super().__init__(*sizes, **options)
+        self.register_buffer("past", torch.ones(64, 64, dtype=torch.bool).tril(), persistent=False)
+
+    def tgt_mask(self, tgt):
+        T = tgt.shape[1]
+        return self.past[:T, :T]
 
 
 @Transformer.alternative
@@ -1141,6 +1266,68 @@ def spreads_over_the_others_alone(logits, targets, smoothing=0.1, pad=0):
     spread = smoothing / (logits.shape[-1] - 2)
     losses = _smoothed(logits, targets, smoothing, pad, spread=spread, on_target=1 - smoothing - spread)
     return _mean_of(losses, targets, pad)
+
+
+@label_smoothed_loss.misconception(caught_by=test_the_loss_of_known_numbers)
+def leaves_the_target_without_its_share(logits, targets, smoothing=0.1, pad=0):
+    """The wrong tokens got ε/(V − 1) each and the target 1 − ε, so q adds up to less than one. In the formula the even
+    share goes to *every* token but padding, and the target is one of them: it gets 1 − ε + ε/(V − 1)."""
+    spread = smoothing / (logits.shape[-1] - 1)
+    return _mean_of(_smoothed(logits, targets, smoothing, pad, on_target=1 - smoothing - spread), targets, pad)
+
+
+@label_smoothed_loss.misconception(caught_by=test_the_loss_of_known_numbers)
+def smooths_by_a_tenth_whatever_is_asked(logits, targets, smoothing=0.1, pad=0):
+    """ε is 0.1 here, whatever `smoothing` says. The argument says how much is shared."""
+    return _mean_of(_smoothed(logits, targets, 0.1, pad), targets, pad)
+
+
+@label_smoothed_loss.misconception(caught_by=test_the_loss_of_known_numbers)
+def measures_from_the_floor(logits, targets, smoothing=0.1, pad=0):
+    """The floor was taken off: this is the distance from p to q (the Kullback–Leibler divergence), which is 0 at p = q.
+    Its gradient is the same, its value is not. The formula is −Σ q log p, without the Σ q log q."""
+    V = logits.shape[-1]
+    even = smoothing / (V - 1)
+    top = 1 - smoothing + even
+    floor = -top * math.log(top) - ((V - 2) * even * math.log(even) if even else 0.0)
+    return _mean_of(_smoothed(logits, targets, smoothing, pad), targets, pad) - floor * bool((targets != pad).any())
+
+
+@label_smoothed_loss.misconception(caught_by=test_without_smoothing_it_is_cross_entropy)
+def returns_a_perplexity(logits, targets, smoothing=0.1, pad=0):
+    """This is `exp` of the loss, a perplexity. It is good to read; the optimiser is given the loss itself."""
+    return _mean_of(_smoothed(logits, targets, smoothing, pad), targets, pad).exp()
+
+
+@label_smoothed_loss.misconception(caught_by=test_without_smoothing_it_is_cross_entropy)
+def forgets_the_logarithm(logits, targets, smoothing=0.1, pad=0):
+    """The logarithm is missing: this is −Σ q p, with the probabilities themselves. It cannot fall below −1, and where p
+    is nearly 0 its gradient is nearly 0 too, so the worst mistakes are the last to be mended. `log_softmax`."""
+    V = logits.shape[-1]
+    q = torch.full_like(logits, smoothing / (V - 1), requires_grad=False)
+    q[..., pad] = 0
+    q.scatter_add_(-1, targets[..., None], torch.full_like(q[..., :1], 1 - smoothing))
+    return _mean_of(-(q * logits.softmax(-1)).sum(-1).masked_fill(targets == pad, 0), targets, pad)
+
+
+@label_smoothed_loss.misconception(caught_by=test_without_smoothing_it_is_cross_entropy)
+def takes_padding_out_of_the_softmax(logits, targets, smoothing=0.1, pad=0):
+    """Padding's logit was put out of the softmax, so the others share its probability. But the model *does* give it
+    some, and must be told that this is wasted: padding gets no share of q, its p stays in the softmax."""
+    chosen = torch.arange(logits.shape[-1]) == pad
+    return reference.label_smoothed_loss(logits.masked_fill(chosen, -1e9), targets, smoothing, pad)
+
+
+@label_smoothed_loss.misconception(caught_by=test_the_loss_takes_every_kind_of_logits)
+def clips_its_probabilities(logits, targets, smoothing=0.1, pad=0):
+    """A small number was put under the probabilities before the logarithm. No infinity comes, but where p is smaller
+    than that number the gradient is gone: where the model is most wrong, it learns nothing. `log_softmax` needs no such
+    floor."""
+    log_p = logits.softmax(-1).clamp(min=1e-9).log()
+    nll = -log_p.gather(-1, targets[..., None])[..., 0]
+    even = -(log_p.sum(-1) - log_p[..., pad]) / (logits.shape[-1] - 1)
+    real = targets != pad
+    return _mean_of(((1 - smoothing) * nll + smoothing * even) * real, targets, pad)
 
 
 @label_smoothed_loss.misconception(caught_by=test_the_loss_of_known_numbers)
@@ -1454,6 +1641,26 @@ def turns_the_roots_over(step, d_model, warmup=4000):
     return d_model**-0.5 * min(step**0.5, step * warmup**-1.5)
 
 
+@warmup_rate.misconception(caught_by=test_the_rate_of_known_numbers)
+def peaks_at_one(step, d_model, warmup=4000):
+    """This is the shape of the schedule with a peak of 1, a factor for some other rate. The formula gives the rate
+    itself: at its peak it is 1/√(d_model · warmup)."""
+    return min(step / warmup, (warmup / step) ** 0.5) if step else 0.0
+
+
+@warmup_rate.misconception(caught_by=test_the_rate_of_known_numbers)
+def always_warms_up_for_4000_steps(step, d_model, warmup=4000):
+    """`warmup` has no effect: the rate rises for 4000 steps, whatever is asked for."""
+    return min(_branches(step, d_model, 4000))
+
+
+@warmup_rate.misconception(caught_by=test_the_rate_of_known_numbers)
+def divides_by_the_step(step, d_model, warmup=4000):
+    """The falling branch is 1/step here; it should be 1/√step, `step ** -0.5`. So the two no longer meet at
+    `warmup`."""
+    return d_model**-0.5 * min(step**-1, step * warmup**-1.5) if step else 0.0
+
+
 @warmup_rate.misconception(caught_by=test_the_rate_at_step_zero_is_zero)
 def warms_up_for_ever_unless_told(step, d_model, warmup=None):
     """`warmup` cannot be left out. The paper's 4000 is its default."""
@@ -1533,6 +1740,7 @@ def test_every_real_token_counts_alike(student, rng):
         targets[b, length:] = 0
         targets[b, :length] = targets[b, :length].clamp(min=1)
     logits[1, :, 0] = 20.0
+    logits[1, 0, targets[1, 0]] = 10.0  # the second best would have been right
     expect.close(
         student.token_accuracy(logits, targets),
         _share(logits, targets, 0),
@@ -1677,6 +1885,29 @@ def averages_probabilities(logits, targets, pad=0):
     """This is the mean probability of the targets. Accuracy counts: the likeliest token is the target, or it is not."""
     _, real = _hits(logits, targets, pad)
     return float(logits.softmax(-1).gather(-1, targets[..., None])[..., 0][real].mean())
+
+
+@token_accuracy.misconception(caught_by=test_every_real_token_counts_alike)
+def overlooks_what_the_model_pads(logits, targets, pad=0):
+    """The model was not allowed to say padding: the likeliest of the *other* tokens was compared. But where it says
+    padding and a word was due, it is wrong, and that counts."""
+    chosen = torch.arange(logits.shape[-1]) == pad
+    return reference.token_accuracy(logits.masked_fill(chosen, -math.inf), targets, pad)
+
+
+@token_accuracy.misconception(caught_by=test_the_accuracy_of_known_answers)
+def rounds_to_two_places(logits, targets, pad=0):
+    """The share was rounded. It is multiplied by the number of tokens later, to count the right ones; round where it is
+    printed."""
+    return round(float(reference.token_accuracy(logits, targets, pad)), 2)
+
+
+@token_accuracy.misconception(caught_by=test_the_accuracy_of_known_answers)
+def accepts_the_second_best(logits, targets, pad=0):
+    """A target counts as right if it is among the *two* likeliest tokens. Only the likeliest is written."""
+    best = (logits.topk(2).indices == targets[..., None]).any(-1)
+    real = targets != pad
+    return ((best & real).sum() / real.sum()).item()
 
 
 @token_accuracy.misconception(caught_by=test_the_accuracy_takes_every_kind_of_logits)
@@ -2152,6 +2383,46 @@ class SchedulesFirst(_Epoch):
         self.parts[2].step()
 
 
+@_wrong(train_epoch, test_the_means_are_over_tokens)
+class ReportsInAnotherOrder(_Epoch):
+    """The three numbers are right, in another order. It is loss, accuracy, number of tokens."""
+
+    def means(self):
+        loss, accuracy, tokens = super().means()
+        return loss, tokens, accuracy
+
+
+@_wrong(train_epoch, test_the_means_are_over_tokens)
+class ReportsPerCent(_Epoch):
+    """The accuracy is in per cent. A share is a number from 0 to 1."""
+
+    def means(self):
+        loss, accuracy, tokens = super().means()
+        return loss, 100 * accuracy, tokens
+
+
+@_wrong(train_epoch, test_the_means_are_over_tokens)
+class AveragesAccuracies(_Epoch):
+    """The loss is right, but the accuracies of the batches were averaged, each batch alike. Add up `correct`, and
+    divide by all tokens."""
+
+    def means(self):
+        loss, _, n = super().means()
+        return loss, sum(correct / max(tokens, 1) for _, correct, tokens in self.results) / self.n, n
+
+
+@_wrong(train_epoch, test_the_means_are_over_tokens)
+class ScoresAgainAfterTheStep(_Epoch):
+    """Every batch was scored a second time, *after* the step, and that is what was reported: how good the model is on
+    what it has just been shown. It looks better than it is, and costs a second forward. Report the score that you
+    differentiated."""
+
+    def lesson(self, batch):
+        super().lesson(batch)
+        self.results.pop()
+        self.note(self.score(batch))
+
+
 @_wrong(train_epoch, test_a_long_gradient_is_clipped)
 class NeverClips(_Epoch):
     """The gradients were not clipped, or before there were any. `nn.utils.clip_grad_norm_(model.parameters(), clip)`
@@ -2439,6 +2710,47 @@ class ExamThatCountsTheRight(_Exam):
 
     def means(self, loss, correct, tokens):
         return (loss * tokens).sum() / tokens.sum(), correct.sum(), int(tokens.sum())
+
+
+@_wrong(evaluate, test_one_batch_is_measured)
+class ExamInAnotherOrder(_Exam):
+    """The three numbers are right, in another order. It is loss, accuracy, number of tokens."""
+
+    def means(self, loss, correct, tokens):
+        loss, accuracy, n = super().means(loss, correct, tokens)
+        return accuracy, loss, n
+
+
+@_wrong(evaluate, test_one_batch_is_measured)
+class ExamThatReportsAPerplexity(_Exam):
+    """The first number is `exp` of the loss, a perplexity. The loss itself was asked for."""
+
+    def means(self, loss, correct, tokens):
+        loss, accuracy, n = super().means(loss, correct, tokens)
+        return math.exp(loss), accuracy, n
+
+
+@_wrong(evaluate, test_every_token_weighs_the_same)
+class ExamThatAveragesAccuracies(_Exam):
+    """The loss is right, but the accuracies of the batches were averaged, each batch alike. Add up `correct`, and
+    divide by all tokens."""
+
+    def means(self, loss, correct, tokens):
+        right, _, n = super().means(loss, correct, tokens)
+        return right, (correct / np.maximum(tokens, 1)).mean(), n
+
+
+@_wrong(evaluate, test_it_measures_in_evaluation_mode)
+class ExamThatQuietensTooLate(_Exam):
+    """The first batch was scored before `model.eval()`, in training mode. The mode is set before the loop."""
+
+    def begin(self):
+        return self.model.training
+
+    def ask(self, batch):
+        result = super().ask(batch)
+        self.model.eval()
+        return result
 
 
 @_wrong(evaluate, test_it_measures_in_evaluation_mode)
