@@ -18,6 +18,7 @@ import math
 import tempfile
 import time
 import warnings
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -96,9 +97,20 @@ for pair in (first, second):
 # %% [markdown]
 # Orange words *move*: the verb comes second in a main clause, last after *dass*, and *nicht* goes to the end. Blue words
 # *bend*: the article and the adjective change with gender, number and case, so *the* is one of *der, die, das, den*,
-# and which one is decided by a noun that has not been written yet. Each word by its most frequent partner, in the English
-# order, gets 1 sentence in 100 right.
-#
+# and which one is decided by a noun that has not been written yet. How far does a dictionary get, which knows for each
+# English word its most frequent German partner, and keeps the English order? **Guess a percentage.**
+
+# %% tags=["demo"]
+partners = {}
+for pair in data.train:
+    for t, s in pair.sure:
+        partners.setdefault(pair.source[s], Counter())[pair.target[t]] += 1
+by_word = [[partners[word].most_common(1)[0][0] for word in pair.source if word in partners] for pair in data.test]
+right = np.mean([words == list(pair.target) for words, pair in zip(by_word, data.test, strict=True)])
+print(f"sentences without a mistake: {right:.1%} of {len(data.test)}. One of the others, and what it should be:")
+print(" ".join(by_word[0]), "|", " ".join(data.test[0].target))
+
+# %% [markdown]
 # ## Where we are
 
 # %% tags=["demo"]
@@ -453,7 +465,8 @@ with interactive.once_solved("Embedding and Transformer"), warnings.catch_warnin
 #
 # - **Padding as a place.** Sentences end at different places; behind the end there is nothing to learn. Such places are
 #   left out, of the sum *and* of the number it is divided by.
-# - **Padding as an answer.** Nobody ever writes padding. It gets no share of $\varepsilon$.
+# - **Padding as an answer.** Nobody ever writes padding. It gets no share of $\varepsilon$. (PyTorch's own `label_smoothing=`
+#   gives it one.)
 #
 # {{exercise label_smoothed_loss}}
 #
@@ -641,7 +654,7 @@ def score(model, batch, smoothing=0.1):
     src, tgt = batch
     logits = model(src, shift_right(tgt, BOS))
     tokens = int((tgt != PAD).sum())
-    correct = round(token_accuracy(logits, tgt, PAD) * tokens)
+    correct = round(float(token_accuracy(logits, tgt, PAD)) * tokens)
     return Score(label_smoothed_loss(logits, tgt, smoothing, PAD), correct, tokens)
 
 
@@ -733,10 +746,11 @@ def evaluate(model, batches, score):
 # %% [markdown]
 # ## It learns
 #
-# Everything is there. The next cell trains *your* model with *your* loss, *your* schedule and *your* loop. Nothing in it
-# comes from the library but the progress bar: it shows the loss so far, tokens a second and the time left. At a few moments
-# the model is asked to translate a sentence that it has never seen. (To write, it is asked for one word at a time, and
-# takes the likeliest. It reads the source anew for every word, which is wasteful; chapter 15 does it properly.)
+# Everything is there. The next cell trains *your* model with *your* loss, *your* schedule and *your* loop. Of the training
+# itself only two things are not yours: Adam is PyTorch's, and the progress bar is the library's. It shows the loss so far,
+# tokens a second and the time left. At a few moments the model is asked to translate a sentence that it has never seen. (To
+# write, it is asked for one word at a time, and takes the likeliest. It reads the source anew for every word, which is
+# wasteful; chapter 15 does it properly.)
 
 
 # %% tags=["demo"]
@@ -846,7 +860,8 @@ def leaky(model, batch, smoothing=0.1):
     src, tgt = batch
     logits = model(src, tgt)
     tokens = int((tgt != PAD).sum())
-    return Score(label_smoothed_loss(logits, tgt, smoothing), round(token_accuracy(logits, tgt) * tokens), tokens)
+    correct = round(float(token_accuracy(logits, tgt, PAD)) * tokens)
+    return Score(label_smoothed_loss(logits, tgt, smoothing, PAD), correct, tokens)
 
 
 with interactive.once_solved("exercises of this chapter"):
@@ -888,44 +903,44 @@ def everything(model, optimizer, scheduler, epoch):
     }
 
 
-def a_run(path, stop=4, forget=""):
-    """Train up to epoch ``stop``, from the checkpoint if there is one, but without the part that is forgotten."""
+def a_run(path, epochs, forget=""):
+    """Train so many epochs, on from the checkpoint if there is one, but without the part of it that is forgotten."""
     model = new_model(layers=1)
     optimizer, scheduler = optimiser_for(model, warmup=20)
-    epoch = 0
-    if path.exists():
-        saved = checkpoint.load(path)
-        if forget != "model":
-            model.load_state_dict(saved["model"])
-        if forget != "optimizer":
-            optimizer.load_state_dict(saved["optimizer"])
-        if forget != "scheduler":
-            scheduler.load_state_dict(saved["scheduler"])
-        if forget != "random":
-            checkpoint.set_random_state(saved["random"])
-        epoch = saved["epoch"] if forget != "epoch" else 0
-    for now in range(epoch, epoch + stop - (2 if path.exists() else 0)):
-        train_epoch(model, batches_of(data.train[:160], seed=now), score, optimizer, scheduler, clip=1.0)
-        checkpoint.save_atomically(everything(model, optimizer, scheduler, now + 1), path)
+    saved = checkpoint.load(path) if path.exists() else {}
+    saved.pop(forget, None)
+    for name, part in (("model", model), ("optimizer", optimizer), ("scheduler", scheduler)):
+        if name in saved:
+            part.load_state_dict(saved[name])
+    if "random" in saved:
+        checkpoint.set_random_state(saved["random"])
+    first = saved.get("epoch", 0)
+    for epoch in range(first, first + epochs):  # the epoch's number decides the order of its sentences
+        train_epoch(model, batches_of(data.train[:160], seed=epoch), score, optimizer, scheduler, clip=1.0)
+        checkpoint.save_atomically(everything(model, optimizer, scheduler, epoch + 1), path)
     return model, evaluate(model, exam, exactly)[0]
 
 
 with interactive.once_solved("exercises of this chapter"), tempfile.TemporaryDirectory() as folder:
-    whole, loss = a_run(Path(folder) / "whole.pt")
-    print(f"{'never killed':40} valid loss {loss:.4f}")
-    a_run(Path(folder) / "killed.pt", stop=2)
+    whole, loss = a_run(Path(folder) / "whole.pt", epochs=4)
+    print(f"{'four epochs, never killed':40} valid loss {loss:.4f}")
+    a_run(Path(folder) / "killed.pt", epochs=2)
     record = (Path(folder) / "killed.pt").read_bytes()
     for forget in ("", "epoch", "random", "scheduler", "optimizer", "model"):
         (Path(folder) / "again.pt").write_bytes(record)
-        model_2, loss = a_run(Path(folder) / "again.pt", forget=forget)
-        gap = max((a - b).abs().max().item() for a, b in zip(whole.parameters(), model_2.parameters(), strict=True))
-        name = f"killed, resumed without its {forget}" if forget else "killed half-way, and resumed"
-        print(f"{name:40} valid loss {loss:.4f}, greatest difference in a weight {gap:.1e}")
+        again, loss = a_run(Path(folder) / "again.pt", epochs=2, forget=forget)
+        pairs = [*zip(whole.parameters(), again.parameters(), strict=True)]
+        bits = "every bit is the same" if all(torch.equal(a, b) for a, b in pairs) else "another model"
+        gap = max((a - b).abs().max().item() for a, b in pairs)
+        name = f"killed after two, resumed without {forget}" if forget else "killed after two, and resumed"
+        print(f"{name:40} valid loss {loss:.4f}, weights differ by up to {gap:.2f}: {bits}")
 
 # %% [markdown]
 # With everything on disk the difference is 0: not small, *zero*. Forget a part and the run goes on without a complaint, as
-# another run. Some of these do little harm here, and one may even end a little lower, by luck. But you could never again tell a change in your code from an accident of
-# last Tuesday.
+# another run. Some of these do little harm here, and one may even end a little lower, by luck. But you could never again
+# tell a change in your code from an accident of last Tuesday. (On a GPU some sums are added up in whatever order the threads
+# arrive, and two runs may differ in the last bit without any kill. `torch.use_deterministic_algorithms(True)` asks for the
+# slower, fixed order.)
 #
 # ## Does smoothing tell the truth?
 #
@@ -1003,12 +1018,13 @@ with interactive.once_solved("exercises of this chapter"):
 
 # %% [markdown]
 # In the poor world, without smoothing, the model is *over-confident*: it has seen every training sentence so often that it
-# pulls its logits apart without end, and is as sure of what it does not know. A little smoothing stops that: it knows as much as before,
-# says so more honestly, and is less surprised. (The *surprise* is the loss without smoothing.)
+# pulls its logits apart without end, and is as sure of what it does not know. A little smoothing stops that: it knows as
+# much as before, says so more honestly, and is less surprised. (The *surprise* is the loss without smoothing.) Much
+# smoothing overshoots: with $\varepsilon = 0.3$ it is further from the truth than with none, on the other side.
 #
 # In the rich world it is the other way round. There the model without smoothing is nearly honest, and smoothing makes it lie:
-# right 99 times in 100, it says not even nine in ten. It *must*, for it was paid for saying so: the loss is smallest at $p = q$, and
-# $q_y = 0.9$. **Smoothing is not calibration. It is a fixed dose of modesty**, and whether that is too little, too much or just
+# right 99 times in 100, it says not even nine in ten. It *must*, for it was paid for saying so: the loss is smallest at
+# $p = q$, and $q_y$ is a hair above 0.9. **Smoothing is not calibration. It is a fixed dose of modesty**, and whether that is too little, too much or just
 # right depends on how much the model has to be modest about.
 #
 # ## The root, measured
@@ -1185,5 +1201,5 @@ else:
 #   norms before the sublayers hardly does.
 # - D. P. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", 2015. The optimiser, whose steps do not depend on the gradient's size.
 #
-# **Next:** chapter 15, decoding and scoring. The model gives a probability to every next word. Turning that
+# **Next:** [15 · Decoding and scoring](../15_decoding/15_decoding.ipynb). The model gives a probability to every next word. Turning that
 # into a sentence is an art of its own, and so is saying how good the sentence is.
