@@ -390,6 +390,34 @@ for name, divisor in (("1", 1.0), ("√d", 512**0.5), ("d", 512.0)):
 # Dividing by $d$ is the opposite mistake: all keys look alike. Queries and keys that stand in no relation to each other
 # should differ *somewhat* in their scores, neither wildly nor not at all, and $\sqrt d$ is the divisor that does it.
 #
+# ### Hold the divisor in your hand
+#
+# A divisor of all scores is what chapter 1 called a temperature. Below are the scores that *your* `dot_scores` gives to six
+# words, with random queries and keys of width 64, and nothing has been divided yet: $\tau = 1$. Point at a cell, and it
+# says who reads whom. **Before you move the slider to $\tau = \sqrt{64} = 8$: will any row change its favourite? And can
+# you find a $\tau$ at which two words of a row change places?**
+
+
+# %% tags=["demo"]
+def undivided():
+    with interactive.once_solved("dot_scores"):
+        rng = np.random.default_rng(1)
+        q, k = rng.normal(size=(2, 6, 64))
+        words = ["the", "cat", "sat", "by", "the", "fire"]
+        return interactive.attention_map(scores=dot_scores(q, k), queries=words, keys=words)
+
+
+undivided()
+
+# %% [markdown]
+# <details><summary>Did you find one?</summary>
+#
+# There is none. Dividing by a positive number keeps the order of the scores, and $e^x$ keeps it too, so every row has the
+# same favourite at every $\tau$. What changes is by how much it wins. At $\tau = 1$ some rows have made up their mind, though
+# nobody has taught them anything; at $\tau = 8$ all of them still listen to everyone.
+#
+# </details>
+#
 # ## The formula
 #
 # Everything is in place. For queries $Q$ `(T, d_k)`, keys $K$ `(S, d_k)` and values $V$ `(S, d_v)`:

@@ -513,6 +513,37 @@ def masked_softmax(scores, mask):
 
 
 # %% [markdown]
+# ### Paint a mask
+#
+# Here are made-up scores of our six words, under *your* causal mask. The page works out the weights anew whenever you change
+# the mask: click a cell, or drag over many, or tick a rule. **Look at the last row first.** Read off what *the fire* gives to
+# each word. You are going to hide its strongest. *Guess what each of the others will get, and by what factor it grows; then
+# click.* Go on until the row is empty.
+
+
+# %% tags=["demo"]
+def to_paint():
+    with interactive.once_solved("causal_mask and masked_softmax"):
+        scores = np.random.default_rng(5).normal(size=(6, 6))
+        mask = causal_mask(6, 6)
+        print("your last row:            ", masked_softmax(scores, mask)[-1].round(3))
+        strongest = scores[-1].argmax()
+        mask = mask & ~((np.arange(6)[:, None] == 5) & (np.arange(6) == strongest))
+        print("and without its strongest:", masked_softmax(scores, mask)[-1].round(3))
+        return interactive.attention_map(scores=scores, queries=words, keys=words, mask=causal_mask(6, 6))
+
+
+to_paint()
+
+# %% [markdown]
+# <details><summary>What does hiding do to the others?</summary>
+#
+# Whoever had weight $h$ leaves, and the rest share its part in the proportions they had: all grow by the same factor,
+# $1/(1 - h)$. So a mask can change *how much* a row reads of a word, never which of two open words it prefers. And
+# when the last one is hidden, the row gives zeros: there is nobody left to grow.
+#
+# </details>
+#
 # ### Alone and in company
 #
 # The law that a padding mask must obey can be said without any formula: *a sentence means the same, whoever else is in

@@ -689,6 +689,24 @@ with interactive.once_solved("split_heads and MultiHeadAttention"):
 # factor. Bystanders still cancel. The arrow points in the right direction, and has $1/1.57 = 0.64$ of the right length.
 #
 # </details>
+#
+# You can watch it happen, on the scores of *your* trained module: the two heads, and all eleven people as keys, of whom the last
+# five are not at home. **Point at a start and write its weight down, for both heads. What will it be when you untick *as
+# given* and all eleven come home?** (Then bring home only one of them for one question: click a cell.)
+
+
+# %% tags=["demo"]
+@torch.no_grad()
+def come_home():
+    with interactive.once_solved("split_heads and MultiHeadAttention"):
+        query, key, _, mask, _, start, goal = villages(1, torch.Generator().manual_seed(3), asked=6)
+        q, k = (split_heads(W(x), 2)[0] for W, x in ((trained("6").W_q, query), (trained("6").W_k, key)))
+        who = [NAMES[i] for i in key[0, :, :11].argmax(-1)]
+        rows = [f"{who[a]} → {who[b]}" for a, b in zip(start[0], goal[0], strict=True)]
+        return interactive.attention_map(scores=q @ k.mT / k.shape[-1] ** 0.5, queries=rows, keys=who, mask=mask[0, 0])
+
+
+come_home()
 
 # %% tags=["demo", "hide-input"] alt="Left: a village with eleven houses and four arrows from house to house in grey; over each lies an orange arrow in the same direction that ends at about two thirds of the way. Right: length of the answer, as a share of the right length, against the number of people at home from 2 to 11. Orange dots, trained with six at home: nearly 1.9 at two, exactly 1 at six, 0.64 at eleven, on the dotted prediction. Blue squares, trained with 2 to 11 at home: near 1 everywhere."
 

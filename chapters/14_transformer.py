@@ -848,6 +848,52 @@ with interactive.once_solved("exercises of this chapter"):
         print(f"{text}\n    → {' '.join(write(model, src)[0])}")
 
 # %% [markdown]
+# ### Where does it look?
+#
+# Every decoder layer asks the memory, with four heads. Here are these eight maps for one sentence, out of *your* model: a row for
+# each German token, at the moment when it is about to be written; a column for each English one. **Guess before you look: which
+# English word does the row of *sehen* read? And *nicht*?** Then go through the heads, and look for one in which you can read a
+# dictionary.
+
+
+# %% tags=["demo"]
+@torch.no_grad()
+def looks_across(model, src, tgt):
+    """The weights of every cross-attention, (layers, heads, T, S): what went into it is overheard as the model works."""
+    heard = []
+
+    def overhear(attention, args, kwargs):
+        x, memory = [*args, *kwargs.values()][:2]
+        q, k = (
+            W(y)[0].unflatten(-1, (HEADS, -1)).transpose(0, 1) for W, y in ((attention.W_q, x), (attention.W_k, memory))
+        )
+        heard.append(torch.softmax(q @ k.mT / k.shape[-1] ** 0.5, -1))
+
+    hooks = [
+        layer.cross_attention.register_forward_pre_hook(overhear, with_kwargs=True) for layer in model.decoder.layers
+    ]
+    model.eval()
+    try:
+        model(src, tgt)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return torch.stack(heard)
+
+
+def eight_maps(text="today the small dogs do not see the old house"):
+    with interactive.once_solved("exercises of this chapter"):
+        if len(diary) < len(MOMENTS):  # not trained yet
+            raise NotImplementedError
+        src = torch.tensor([english.encode(text.split(), eos=True)], device=device)
+        words = [*write(model, src)[0], "<eos>"]
+        tgt = torch.tensor([[BOS, *german.encode(words[:-1])]], device=device)
+        return interactive.attention_map(looks_across(model, src, tgt), queries=words, keys=[*text.split(), "<eos>"])
+
+
+eight_maps()
+
+# %% [markdown]
 # ## Too good
 #
 # A colleague comes running: "Accuracy 100% after a hundred steps!" Yours took longer. Her code differs from yours in one

@@ -232,7 +232,7 @@ def bars(
     for i, (name, values) in enumerate(distributions.items()):
         offset = (i - (len(distributions) - 1) / 2) * width
         ax.bar(place + offset, _array(values), width * 0.92, label=name, color=COLOURS[i % len(COLOURS)])
-    ax.set_xticks(place, labels=[_visible(label) for label in labels])
+    ax.set_xticks(place, labels=[visible(label) for label in labels])
     ax.tick_params(axis="x", length=0)
     ax.grid(axis="y")
     _frame(ax, "", ylabel, title)
@@ -335,7 +335,7 @@ def _cells(ax, values, rows, columns, *, cmap=WEIGHTS_MAP, vmin, vmax):
             raise ValueError(
                 f"expected {n} labels, one for each {'column' if horizontal else 'row'}, got {len(labels)}"
             )
-        texts = [_visible(label) for label in labels]
+        texts = [visible(label) for label in labels]
         axis.set_ticks(range(len(labels)), labels=texts)
         for text in axis.get_ticklabels():
             text.set_parse_math(False)
@@ -348,7 +348,7 @@ def _cells(ax, values, rows, columns, *, cmap=WEIGHTS_MAP, vmin, vmax):
     return image
 
 
-def _visible(label):
+def visible(label):
     """A label that a reader sees even where the token is a blank."""
     return str(label).replace(" ", "␣").replace("\n", "↵").replace("\t", "⇥")
 
