@@ -516,21 +516,18 @@ def masked_softmax(scores, mask):
 # ### Paint a mask
 #
 # Here are made-up scores of our six words, under *your* causal mask. The page works out the weights anew whenever you change
-# the mask: click a cell, or drag over many, or tick a rule. **Look at the last row first.** Read off what *the fire* gives to
-# each word. You are going to hide its strongest. *Guess what each of the others will get, and by what factor it grows; then
-# click.* Go on until the row is empty.
+# the mask: click a cell, or drag over many, or tick a rule. **Look at the last row first:** what does *fire* give to each word?
+# You are going to hide its favourite. *Guess what each of the others will get, and by what factor it grows; then click.* Go
+# on until the row is empty.
 
 
 # %% tags=["demo"]
 def to_paint():
     with interactive.once_solved("causal_mask and masked_softmax"):
-        scores = np.random.default_rng(5).normal(size=(6, 6))
+        scores = np.random.default_rng(7).normal(size=(6, 6))
         mask = causal_mask(6, 6)
-        print("your last row:            ", masked_softmax(scores, mask)[-1].round(3))
-        strongest = scores[-1].argmax()
-        mask = mask & ~((np.arange(6)[:, None] == 5) & (np.arange(6) == strongest))
-        print("and without its strongest:", masked_softmax(scores, mask)[-1].round(3))
-        return interactive.attention_map(scores=scores, queries=words, keys=words, mask=causal_mask(6, 6))
+        print("the last row by your masked_softmax:", masked_softmax(scores, mask)[-1].round(3))
+        return interactive.attention_map(scores=scores, queries=words, keys=words, mask=mask)
 
 
 to_paint()

@@ -691,8 +691,8 @@ with interactive.once_solved("split_heads and MultiHeadAttention"):
 # </details>
 #
 # You can watch it happen, on the scores of *your* trained module: the two heads, and all eleven people as keys, of whom the last
-# five are not at home. **Point at a start and write its weight down, for both heads. What will it be when you untick *as
-# given* and all eleven come home?** (Then bring home only one of them for one question: click a cell.)
+# five are not at home. **Point at the favourite of a row and write its weight down, for both heads. What will it be when you
+# untick *as given* and all eleven come home?** (Then bring home only one of them for one question: click a cell.)
 
 
 # %% tags=["demo"]

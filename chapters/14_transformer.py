@@ -852,8 +852,8 @@ with interactive.once_solved("exercises of this chapter"):
 #
 # Every decoder layer asks the memory, with four heads. Here are these eight maps for one sentence, out of *your* model: a row for
 # each German token, at the moment when it is about to be written; a column for each English one. **Guess before you look: which
-# English word does the row of *sehen* read? And *nicht*?** Then go through the heads, and look for one in which you can read a
-# dictionary.
+# English word must be read to write *sehen*? And which to write *das*, where *der* or *den* might have stood?** Then go through
+# the heads: find one that reads like a dictionary, and one in which the row of *das* reads what you guessed.
 
 
 # %% tags=["demo"]

@@ -1,6 +1,7 @@
 """Attention weights that one can read cell by cell, cool and heat, and put a mask on."""
 
 import base64
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -101,12 +102,12 @@ def _stack(x, name):
 
 
 def _labels(given, n, name, prefix=""):
-    """The caller's names, or numbers; blanks are made visible."""
+    """The caller's names, or numbers; a blank that begins or ends a token is made visible."""
     if given is None:
         return [f"{prefix}{i + bool(prefix)}" for i in range(n)]
     if len(given) != n:
         raise ValueError(f"attention_map expects one name for each of the {n} {name}, got {len(given)}")
-    return [visible(label) for label in given]
+    return [re.sub(r"^\s+|\s+$|[\n\t]", lambda blank: visible(blank[0]), str(label)) for label in given]
 
 
 def _named(labels, prefix):
