@@ -41,7 +41,7 @@ device = torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.ba
 
 # %% [markdown]
 # Somebody is cold, and wants to say so in German. Here is all that a (small, invented) model knows about it. Each branch
-# carries the probability of its word, given the words before it.
+# carries the probability of its word, given the words before it; ■ is the end. What has no branches ends there.
 #
 # **Walk down the tree yourself: at each fork take the likelier branch. Where do you end, and how likely is that sentence?
 # Is there a likelier one?**
@@ -102,33 +102,34 @@ def draw_tree(ax, branches, paths, kept=None):
 
     place(())
     walked = {tuple(text[:n]): colour for text, colour, _ in paths for n in range(1, len(text) + 1)}
+    labels = {(): "start"}
     for text, words in branches.items():
         for word, p in words.items():
-            here = (*text, word)
-            alive = kept is None or here in kept
-            colour = walked.get(here, INK)
-            look = {"linewidth": 0.8 + 4 * p, "alpha": 1 if here in walked else 0.55 if alive else 0.3}
-            ax.plot(
-                [len(text) + 0.42, len(here) - 0.4],
-                [height[text], height[here]],
-                "-" if alive else ":",
-                color=colour,
-                **look,
-            )
-            label = f"{word} {p:.2f}".replace("0.", ".")
-            weight = "bold" if here in walked else "normal"
-            ax.text(len(here), height[here], label, ha="center", va="center", fontsize=9, color=colour, weight=weight)
-    ax.text(0.1, height[()], "start", ha="center", va="center", fontsize=9)
+            labels[(*text, word)] = f"{word} {p:.2f}".replace("0.", ".")
+    for here, label in labels.items():
+        alive = kept is None or here in kept or not here
+        colour = walked.get(here, INK)
+        weight = "bold" if here in walked else "normal"
+        ax.text(len(here), height[here], label, ha="center", va="center", fontsize=9, color=colour, weight=weight)
+        if here:
+            text = here[:-1]
+            reach = [len(text) + 0.05 + 0.019 * len(labels[text]), len(here) - 0.05 - 0.019 * len(label)]
+            look = {"linewidth": 0.8 + 4 * branches[text][here[-1]], "alpha": 1 if here in walked else 0.5}
+            line = "-" if alive else ":"
+            ax.plot(reach, [height[text], height[here]], line, color=colour, solid_capstyle="round", **look)
     for text, colour, name in paths:
-        ax.text(len(text) + 0.5, height[tuple(text)], name, color=colour, va="center", fontsize=9.5)
+        ax.text(len(text) + 0.35, height[tuple(text)], name, color=colour, va="center", fontsize=9.5)
     deepest = max(map(len, height))
-    ax.set(xlim=(-0.2, deepest + 1.75), ylim=(min(height.values()) - 0.7, 0.7))
+    ax.set(xlim=(-0.25, deepest + 1.2), ylim=(min(height.values()) - 0.7, 0.7))
     ax.axis("off")
 
 
 with plotting.house_style():
     fig, ax = plt.subplots(figsize=(9.2, 4.0))
-    by_words = {tuple(text.split()): words for text, words in COLD.items()}
+    by_words = {
+        tuple(text.split()): {"■" if word == "." else word: p for word, p in words.items()}
+        for text, words in COLD.items()
+    }
     draw_tree(
         ax,
         by_words,
@@ -353,17 +354,18 @@ print(f"texts of ten words: {float(len(german)) ** 10:.0e}")
 #
 # <details><summary>Hint 1: the idea</summary>
 #
-# The beam can be a plain list of pairs `(text, total)`, which begins with *one* pair, `([first], 0.0)`. Make a list of all
-# candidates `([*text, token], total + log_p)`, sort it by total, and cut it. Within a round all candidates have the same
-# length, so the norm is needed only for what is finished.
+# Keep two tensors: `beam`, the texts, of shape `(N, T)`, which begins as `[[first]]`, and `totals`, their log p so far, of shape
+# `(N,)`, which begins as `[0.]`. All candidates are one table of shape `(N, V)`: what a text has paid, plus what the token costs.
+# Within a round all candidates have the same length, so the norm is needed only for what is finished. (Lists of pairs
+# `(text, total)`, made and sorted, do as well; only the experiment further down then takes a minute.)
 #
 # </details>
 #
-# <details><summary>Hint 2: the first lines</summary>
+# <details><summary>Hint 2: the table</summary>
 #
-# `for length in range(1, longest + 1):`, and in it
-# `log_p = step(torch.tensor([text for text, _ in beam])).log_softmax(dim=-1).tolist()`; then `log_p[i][token]` is what text `i`
-# pays for `token`.
+# `log_p = totals[:, None] + step(beam).log_softmax(dim=-1)`, then `totals, flat = log_p.flatten().topk(…)`. Cell `flat` of the flattened
+# table belongs to text `flat // V` and token `flat % V`; `beam[flat // V]` are those texts, one of them perhaps several times. There may be
+# fewer than `width` candidates.
 #
 # </details>
 
@@ -381,21 +383,21 @@ def beam_search(step, first, end, width, alpha, longest):
     Returns the list of ids, without first and end, and the score.
     """
     ### BEGIN SOLUTION
-    beam, finished = [([first], 0.0)], []
+    beam, totals, finished = torch.tensor([[first]]), torch.zeros(1), []
     for length in range(1, longest + 1):
         norm = ((5 + length) / 6) ** alpha
-        log_p = step(torch.tensor([text for text, _ in beam])).log_softmax(dim=-1).tolist()
-        candidates = [
-            ([*text, token], total + p)
-            for (text, total), row in zip(beam, log_p, strict=True)
-            for token, p in enumerate(row)
-        ]
-        best = sorted(candidates, key=lambda candidate: candidate[1], reverse=True)[:width]
-        finished += [(text[1:-1], total / norm) for text, total in best if text[-1] == end]
-        beam = [(text, total) for text, total in best if text[-1] != end]
-        if not beam:
+        log_p = totals[:, None] + step(beam).log_softmax(dim=-1)  # (N, V): every candidate
+        V = log_p.shape[1]
+        totals, flat = log_p.flatten().topk(min(width, log_p.numel()))
+        beam = torch.cat([beam[flat // V], (flat % V)[:, None]], dim=1)
+        ended = beam[:, -1] == end
+        for text, total in zip(beam[ended].tolist(), totals[ended].tolist(), strict=True):
+            finished.append((text[1:-1], total / norm))
+        beam, totals = beam[~ended], totals[~ended]
+        if len(beam) == 0:
             break
-    finished += [(text[1:], total / norm) for text, total in beam]
+    for text, total in zip(beam.tolist(), totals.tolist(), strict=True):
+        finished.append((text[1:], total / norm))
     return max(finished, key=lambda one: one[1])
     ### END SOLUTION
 
@@ -482,7 +484,11 @@ with interactive.once_solved("greedy_decode and beam_search"):
         (greedy,) = greedy_decode(step, torch.tensor([BOS]), EOS, 20)
         listener = Listener(step)
         found, _ = beam_search(listener, BOS, EOS, 3, 0.0, 20)
-        if len(pair.target) <= 6 and len(found) == len(greedy) and log_p_of(step, found) > log_p_of(step, greedy) + 0.1:
+        if (
+            len(pair.target) <= 8
+            and 4 <= len(found) == len(greedy) <= 7
+            and log_p_of(step, found) > log_p_of(step, greedy) + 0.1
+        ):
             break
     branches, kept = heard_tree(listener.heard)
     paths = []
@@ -491,7 +497,7 @@ with interactive.once_solved("greedy_decode and beam_search"):
         for n, token in enumerate([*text, EOS]):  # greedy's way may leave the beam: then it is asked about here
             p = step(torch.tensor([[BOS, *text[:n]]]))[0].softmax(-1)[token].item()
             branches.setdefault(words[:n], {}).setdefault(words[n], p)
-        paths.append((words, colour, f"{name}: {math.exp(log_p_of(step, text)):.1e}"))
+        paths.append((words, colour, f"{name}: {math.exp(log_p_of(step, text)):.2g}"))
     with plotting.house_style():
         fig, ax = plt.subplots(figsize=(10.4, 5.2))
         draw_tree(ax, branches, paths, kept)
@@ -617,14 +623,15 @@ with interactive.once_solved("sample"):
     print(f"{'softmax':11}" + "".join(f"{share:8.1%}" for share in (logits / 1.5).softmax(-1)))
 
 # %% [markdown]
-# Now the three knobs on a real distribution: what the novice thinks comes first in a translation. **Before you look: with top-p
+# Now the knobs on a real distribution: which noun the novice would write after *die großen*. **Before you look: with top-p
 # 0.8, at which temperature are the most words left?**
 
-# %% tags=["demo", "hide-input"] alt="Three bar charts of the probabilities of the novice's first word, likeliest first, at temperatures 0.5, 1 and 2. Blue bars are inside top-p 0.8, orange ones are cut off. At 0.5 a few words are left, at 1 more, at 2 more still, and the tail is long and fat."
+# %% tags=["demo", "hide-input"] alt="Three bar charts of the probabilities of the novice's next word, likeliest first, at temperatures 0.5, 1 and 2. Blue bars are inside top-p 0.8, orange ones are cut off. At 0.5 a few words are left, at 1 more, at 2 more still, and the tail is long and fat."
 with plotting.house_style():
     fig, axes = plt.subplots(1, 3, figsize=(9.6, 3.1), sharey=True)
-    src, _ = to_batch([data.test[3]])
-    logits = step_of(translators["novice"], src)(torch.tensor([[BOS]]))[0]
+    src, _ = to_batch(data.test[:1])  # the big brothers do not love the small houses
+    beginning = torch.tensor([[BOS, *german.encode(["die", "großen"])]])
+    logits = step_of(translators["novice"], src)(beginning)[0]
     for ax, tau in zip(axes, (0.5, 1.0, 2.0), strict=True):
         p = (logits / tau).softmax(-1).sort(descending=True).values
         inside = (p.cumsum(0) - p < 0.8).sum().item()
@@ -640,8 +647,8 @@ with plotting.house_style():
 #
 # ### What the tail does to a sentence
 #
-# The pupil is nearly always right when it is greedy. Now it throws dice. We count the translations without a single mistake, with
-# and without top-p, at several temperatures, and how many *different* ones come when it tries the same sentence six times.
+# When it is greedy, the pupil translates most sentences without a mistake. Now it throws dice. We count the translations without a
+# single mistake, with and without top-p, at several temperatures, and how many *different* ones come in six tries at a sentence.
 
 
 # %% tags=["demo", "hide-input"] alt="Two plots against the temperature. Left, the share of translations without a mistake: without top-p it falls steeply as the temperature rises above one half, with top-p 0.9 it stays high for longer. Right, how many of six tries differ: it rises from one with the temperature, and faster without top-p."
@@ -681,8 +688,10 @@ with interactive.once_solved("sample"):
         print(f"τ = 1, {'all tokens' if p is None else 'top-p 0.9 '}: {at_one[0]:.0%} right, {at_one[1]:.1f} different")
 
 # %% [markdown]
-# There is no free lunch in it: what makes texts different also makes them wrong, for a translation. But the two curves do not
-# fall alike. Cutting the tail takes away mistakes first and variety second.
+# A translation has one right answer here, so variety mostly *is* mistakes, and the two plots mirror each other. At temperature 1, where
+# the model says what it believes, cutting the last tenth of the mass off nearly doubles the share of sentences without a mistake: the
+# tail is where they came from. At 1.5 nothing helps: the temperature has carried the tail into the head before the cut comes. For
+# stories and replies, where there are many right answers, one buys variety at just this price, knowingly.
 #
 # ## How good is it? BLEU, taken apart
 #
@@ -723,7 +732,7 @@ def take_apart(ax, hypothesis, reference):
             left[run] -= hit
             matched += hit
             y = line - 0.2 - 0.27 * (i % n)
-            ax.barh(y, n - 0.14, left=i + 0.07, height=0.2, color=BLUE if hit else ORANGE, alpha=0.9 if hit else 0.55)
+            ax.barh(y, n - 0.14, left=i + 0.07, height=0.2, color=BLUE if hit else ORANGE, alpha=0.9 if hit else 0.75)
         middle = line - 0.2 - 0.135 * (n - 1)
         ax.text(-0.15, middle, f"n = {n}", ha="right", va="center")
         label = f"$p_{n}$ = {matched}/{len(runs(hypothesis, n))}"
@@ -811,7 +820,7 @@ def corpus_bleu(hypotheses, references):
 # ### The same number as sacreBLEU's
 #
 # BLEU looks simple, and for years papers could not be compared: each had cut its texts into tokens in a way of its own, and
-# that alone moved the score by more than the improvement they reported. *sacreBLEU* is the program that ended this. Here are a few texts, with
+# that alone can move the score by more than many an improvement that was reported. *sacreBLEU* is the program that ended this. Here are a few texts, with
 # one reference and with several, in German and in Chinese. If the package is not installed, your number is compared with the one
 # that it gave here.
 
@@ -847,7 +856,7 @@ with interactive.once_solved("corpus_bleu"):
 #
 # ## Wider is better. Is it?
 #
-# Everything is there for the experiment of this chapter. The novice translates 40 sentences with beams of width 1 to 64, comparing sums
+# Everything is there for the experiment of this chapter. The novice translates 30 sentences with beams of width 1 to 64, comparing sums
 # of log-probabilities as they are, $\alpha = 0$. A wider beam looks at more texts, so it finds likelier ones. **Draw your guess: how
 # does the mean log p go with the width? And how does BLEU go?**
 
@@ -855,6 +864,7 @@ with interactive.once_solved("corpus_bleu"):
 # %% tags=["demo", "hide-input"] alt="Three plots against the width of the beam, from 1 to 64. Left, mean log p of the texts found without length norm: it rises steadily. Middle, BLEU: without length norm it rises a little up to 4 and then falls to a third, with alpha 1 it stays where it was. Right, the length of the texts relative to the references: it falls below a half without the norm and stays at one with it."
 WIDTHS = (1, 2, 4, 8, 16, 32, 64)
 with interactive.once_solved("beam_search and corpus_bleu"):
+    exam = data.test[:30]
     truth = [[list(pair.target)] for pair in exam]
     results, samples = {}, {}
     for alpha in (0.0, 1.0):
@@ -886,8 +896,10 @@ with interactive.once_solved("beam_search and corpus_bleu"):
         print(
             f"{width:5} {plain[0]:8.2f} {plain[1]:6.1f} {plain[2]:7.0%} {'':14} {normed[0]:8.2f} {normed[1]:6.1f} {normed[2]:7.0%}"
         )
-    shrunk = min(range(len(exam)), key=lambda i: len(samples[0.0, 64][i]) - len(samples[0.0, 4][i]))
-    print(f"\nwanted           {' '.join(exam[shrunk].target)}")
+    whole = [i for i, pair in enumerate(exam) if len(samples[1.0, 64][i]) >= len(pair.target)]
+    shrunk = min(whole, key=lambda i: len(samples[0.0, 64][i]) - len(samples[0.0, 4][i]))
+    print(f"\nempty texts of {len(exam)}, α = 0, width 64: {samples[0.0, 64].count([])}")
+    print(f"wanted           {' '.join(exam[shrunk].target)}")
     for width in (4, 64):
         print(f"α = 0, width {width:2}  {' '.join(samples[0.0, width][shrunk]) or '(nothing at all)'}")
     print(f"α = 1, width 64  {' '.join(samples[1.0, 64][shrunk])}")
@@ -1017,7 +1029,6 @@ with interactive.once_solved("corpus_bleu"):
 # - A. Fan, M. Lewis, Y. Dauphin, "Hierarchical Neural Story Generation", 2018. Top-k sampling.
 # - A. Holtzman et al., "The Curious Case of Neural Text Degeneration", 2020. Why the likeliest text is dull; introduced top-p.
 #
-# This is the end of Part II. You have built a Transformer from a softmax upwards, trained it, made it write, and measured it.
-#
-# **Next:** Part III, attention at work. It begins with chapter 16, translation of real sentences: the models of this course side by side on one data
+# **Next:** Part II ends here: you have built a Transformer from a softmax upwards, trained it, made it write, and measured it. Part III puts
+# attention to work. It begins with chapter 16, the translation of real sentences: the models of this course side by side on one data
 # set, with one table of what each of them scores and costs.
