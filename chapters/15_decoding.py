@@ -102,6 +102,8 @@ def draw_tree(ax, branches, paths, kept=None):
 
     place(())
     walked = {tuple(text[:n]): colour for text, colour, _ in paths for n in range(1, len(text) + 1)}
+    deepest = max(map(len, height))
+    letter = 0.04 * (deepest + 1.45) / ax.figure.get_figwidth()  # half of what a letter takes
     labels = {(): "start"}
     for text, words in branches.items():
         for word, p in words.items():
@@ -113,13 +115,12 @@ def draw_tree(ax, branches, paths, kept=None):
         ax.text(len(here), height[here], label, ha="center", va="center", fontsize=9, color=colour, weight=weight)
         if here:
             text = here[:-1]
-            reach = [len(text) + 0.05 + 0.019 * len(labels[text]), len(here) - 0.05 - 0.019 * len(label)]
+            reach = [len(text) + letter * (len(labels[text]) + 1.5), len(here) - letter * (len(label) + 1.5)]
             look = {"linewidth": 0.8 + 4 * branches[text][here[-1]], "alpha": 1 if here in walked else 0.5}
             line = "-" if alive else ":"
             ax.plot(reach, [height[text], height[here]], line, color=colour, solid_capstyle="round", **look)
     for text, colour, name in paths:
-        ax.text(len(text) + 0.35, height[tuple(text)], name, color=colour, va="center", fontsize=9.5)
-    deepest = max(map(len, height))
+        ax.text(len(text) + 10 * letter, height[tuple(text)], name, color=colour, va="center", fontsize=9.5)
     ax.set(xlim=(-0.25, deepest + 1.2), ylim=(min(height.values()) - 0.7, 0.7))
     ax.axis("off")
 
@@ -437,7 +438,8 @@ with interactive.once_solved("beam_search"):
 # ### Watch your search
 #
 # The next tree is not drawn from a table. It is made by *listening to your function*: what it asks `step` about, round by
-# round, is the beam. The novice translates a sentence. Solid branches were in the beam, dotted ones were good but not good enough.
+# round, is the beam, here of width 3. The novice translates a sentence. Solid branches were in the beam, dotted ones were good but
+# not good enough. **Follow the orange way: in which round did the beam let go of it, and was that right?**
 
 
 # %% tags=["demo", "hide-input"] alt="The search tree of a real sentence, recorded from the calls of the beam search: three branches are kept a round, the best of the dropped ones are dotted. The orange path of the greedy text and the blue path of the beam's text part early, and the blue one has the higher probability."
@@ -635,7 +637,7 @@ with plotting.house_style():
     for ax, tau in zip(axes, (0.5, 1.0, 2.0), strict=True):
         p = (logits / tau).softmax(-1).sort(descending=True).values
         inside = (p.cumsum(0) - p < 0.8).sum().item()
-        ax.bar(np.arange(40), p[:40], color=[BLUE if i < inside else ORANGE for i in range(40)], width=0.9)
+        ax.bar(np.arange(80), p[:80], color=[BLUE if i < inside else ORANGE for i in range(80)], width=1.0)
         tail = p[inside:].sum().item()
         ax.set(title=f"τ = {tau}: {inside} stay, tail {tail:.0%}", xlabel="rank of the word")
     axes[0].set_ylabel("probability")
