@@ -704,7 +704,7 @@ with interactive.once_solved("sample"):
 # 1. **Precision.** Of the n-grams that you *wrote*, how many does the reference have?
 # 2. **Clipping.** Each at most as often as the reference has it. Otherwise *die die die die* is a perfect German text.
 # 3. **All lengths.** n = 1, 2, 3 and 4, multiplied: single words say *what* it is about, longer runs whether it is fluent.
-# 4. **Brevity.** Precision alone rewards silence: write only the two words you are sure of. So short texts are punished.
+# 4. **Brevity.** Precision alone rewards silence: write only the two words you are sure of. So short texts pay a *brevity penalty*.
 #
 # $$\text{BLEU} = 100 \cdot \underbrace{\min\left(1,\, e^{1 - r/c}\right)}_{\text{brevity}} \cdot \left(p_1\, p_2\, p_3\, p_4\right)^{1/4},
 # \qquad p_n = \frac{\text{matching n-grams, clipped}}{\text{n-grams written}},$$

@@ -529,7 +529,7 @@ def test_a_finished_text_is_not_forgotten(student, rng):
     early = float(rng.uniform(0.4, 0.48))
     going = {(b,) * n: {b: 0.8, c: 0.2 - 1e-3} for n in range(1, BEAM_LONGEST)}
     branches = {(): {END: early, b: 0.51, a: 0.49 - early}, **going}
-    want = ([], math.log(early))
+    want: tuple[list[int], float] = ([], math.log(early))
     _found(student, _tree(rng, branches, 2), want, 2, 0.0, cause="Where do texts go that have ended?")
     branches = {(): {a: 0.55, b: 0.45}, (a,): {END: 0.6, c: 0.4}, (b,): {b: 0.99}, **going}
     want = ([a], math.log(0.33))
@@ -752,7 +752,7 @@ class ReportsTheSum(_Searches):
 
 @_beam_mistake(test_long_texts_are_not_punished)
 class MultipliesByTheNorm(_Searches):
-    """log p was *multiplied* by the norm. It is negative, so that punishes long texts once more. Divide."""
+    """Here log p was *multiplied* by the norm. It is negative, so that punishes long texts once more. Divide."""
 
     def score(self, total, length):
         return total * ((5 + length) / 6) ** self.alpha
@@ -760,8 +760,8 @@ class MultipliesByTheNorm(_Searches):
 
 @_beam_mistake(test_a_finished_text_is_not_forgotten)
 class DividesByTheLength(_Searches):
-    """log p was divided by the length, whatever `alpha` says: that is the mean for each token, and it is harsh on short
-    texts. With `alpha = 0` nothing may change."""
+    """Here log p was divided by the length, whatever `alpha` says: that is the mean for each token, and it is harsh on
+    short texts. With `alpha = 0` nothing may change."""
 
     def score(self, total, length):
         return total / length
@@ -769,7 +769,7 @@ class DividesByTheLength(_Searches):
 
 @_beam_mistake(test_long_texts_are_not_punished)
 class TakesTheBareLength(_Searches):
-    """log p was divided by length^α. That is a norm, too, and some use it; the one asked for here is
+    """Here log p was divided by length^α. That is a norm, too, and some use it; the one asked for here is
     ((5 + length) / 6)^α, which is gentler with texts of one or two tokens."""
 
     def score(self, total, length):
@@ -778,7 +778,7 @@ class TakesTheBareLength(_Searches):
 
 @_beam_mistake(test_long_texts_are_not_punished)
 class MultipliesAlpha(_Searches):
-    """α was multiplied with the norm. It is its *exponent*: with α = 0 the norm is 1, not 0."""
+    """The norm was multiplied by α. It is its *exponent*: with α = 0 the norm is 1, not 0."""
 
     def score(self, total, length):
         return total / ((5 + length) / 6 * self.alpha) if self.alpha else total
@@ -1003,9 +1003,9 @@ def beam_with_tensors(step, first, end, width, alpha, longest):
 @beam_search.alternative
 def beam_that_keeps_the_best_so_far(step, first, end, width, alpha, longest, *, verbose=False):
     winner: tuple[list[int], float] | None = None
-    beam = {(first,): 0.0}
+    beam: dict[tuple[int, ...], float] = {(first,): 0.0}
     for length in range(1, longest + 1):
-        pool = {}
+        pool: dict[tuple[int, ...], float] = {}
         for text, logits in zip(beam, step(torch.tensor([list(text) for text in beam])), strict=True):
             top = logits.log_softmax(-1).topk(min(width, len(logits)))  # no text can take more places than there are
             for value, token in zip(top.values, top.indices, strict=True):
@@ -1405,8 +1405,8 @@ class ReturnsTheRank(_Draws):
 
 @_sample_mistake(test_first_temperature_then_k_then_p)
 class AppliesPBeforeK(_Draws):
-    """p was applied to the shares of *all* tokens, k afterwards (or at the same time). What was asked for: keep k,
-    scale to 1, and apply p to that."""
+    """The cut at p was applied to the shares of *all* tokens, k afterwards (or at the same time). What was asked for:
+    keep k, scale to 1, and apply p to that."""
 
     def cuts(self, logits, top_k, top_p):
         return super().cuts(logits, top_k, top_p)[::-1]
@@ -1414,8 +1414,8 @@ class AppliesPBeforeK(_Draws):
 
 @_sample_mistake(test_first_temperature_then_k_then_p)
 class AppliesPWithoutTemperature(_Draws):
-    """p was applied to the shares *before* the temperature. A high temperature makes the shares more even, so that more
-    tokens are needed to reach p: divide first."""
+    """The cut at p was applied to the shares *before* the temperature. A high temperature makes the shares more even,
+    so that more tokens are needed to reach p: divide first."""
 
     def warmed(self, logits, temperature):
         self.cold = logits
@@ -1636,8 +1636,8 @@ def test_short_texts_are_punished(student, rng):
 
 @corpus_bleu.check(points=1)
 def test_of_several_references_the_closest_length_counts(student, rng):
-    """r adds up, for each sentence, the reference length closest to its own; of two equally close, the shorter. An
-    n-gram may match any reference."""
+    """The number r adds up, for each sentence, the reference length closest to its own; of two equally close, the
+    shorter. An n-gram may match any reference."""
     for more, cut in ((1, 3), (2, 2), (4, 1), (3, 0)):
         hypotheses = [_sentence(rng, 9) for _ in range(3)]
         references = [[_near(rng, h, 2, more=more), _near(rng, h, 2, cut=cut)] for h in hypotheses]
@@ -1919,8 +1919,8 @@ class MeasuresRecall(_Bleu):
 
 @_bleu_mistake(test_of_several_references_the_closest_length_counts)
 class TakesTheShortestReference(_Bleu):
-    """r was the length of the *shortest* reference. (An early variant does that.) It is the one closest to the text's
-    own length."""
+    """For r the length of the *shortest* reference was taken. (An early variant does that.) It is the one closest to
+    the text's own length."""
 
     def due(self, h, rs):
         return min(map(len, rs))
@@ -1928,7 +1928,7 @@ class TakesTheShortestReference(_Bleu):
 
 @_bleu_mistake(test_of_several_references_the_closest_length_counts)
 class TakesTheLongestReference(_Bleu):
-    """r was the length of the *longest* reference. It is the one closest to the text's own length."""
+    """For r the length of the *longest* reference was taken. It is the one closest to the text's own length."""
 
     def due(self, h, rs):
         return max(map(len, rs))
@@ -1936,7 +1936,7 @@ class TakesTheLongestReference(_Bleu):
 
 @_bleu_mistake(test_of_several_references_the_closest_length_counts)
 class TakesTheMeanLength(_Bleu):
-    """r was the mean length of the references. It is the one closest to the text's own length."""
+    """For r the mean length of the references was taken. It is the one closest to the text's own length."""
 
     def due(self, h, rs):
         return sum(map(len, rs)) / len(rs)
