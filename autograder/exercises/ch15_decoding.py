@@ -1764,7 +1764,8 @@ class DoesNotClip(_Bleu):
 
 @_bleu_mistake(test_a_match_counts_once)
 class CountsKinds(_Bleu):
-    """*Different* n-grams were counted, each once, as in sets. A word that stands twice in both texts matches twice."""
+    """Only *different* n-grams were counted, each once, as in sets. A word that stands twice in both texts matches
+    twice."""
 
     def matches(self, h, rs, n):
         return len(set(self.grams(h, n)) & set(self.allowed(rs, n)))
