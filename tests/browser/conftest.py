@@ -13,28 +13,23 @@ from pathlib import Path
 import pytest
 
 from autograder import record
-from course import desk, paths
-
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
-)
-QUIET = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+from course import browser, desk, paths
 
 
 @pytest.fixture(scope="module")  # playwright keeps an event loop running, in which nobody else can run one
 def chromium():
     """The browser. Without one these tests are skipped, with CI=true they fail."""
-    if not CHROMIUM:
+    found = browser.chromium()
+    if not found:
         if os.environ.get("CI") == "true":
             pytest.fail("no Chromium; `python lab.py test` installs it where it may")
         pytest.skip("no Chromium on this machine (on Debian: apt-get install chromium)")
     from playwright.sync_api import sync_playwright
 
-    root = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, *root])
-        yield browser
-        browser.close()
+        running = playwright.chromium.launch(executable_path=found, args=browser.arguments())
+        yield running
+        running.close()
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
@@ -17,12 +18,14 @@ from fontTools.ttLib import TTFont
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
+from pypdf import PdfReader
 
 from autograder import catalogue, panel
 from autograder.judge import judge
 from autograder.student import Here
-from course import book, colab, paths
+from course import book, colab, paths, printing
 from course.commands.open import open_course
+from course.source import chapters_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -225,6 +228,66 @@ def test_paper_is_white_and_unfolded_and_the_screen_is_as_before(chromium, serve
         assert page.evaluate("window.seen") == ["light", 0]
         assert page.locator("html").get_attribute("data-theme") == "dark"
         assert page.locator("details:not([open])").count() == folded
+
+
+@pytest.fixture(scope="module")
+def printed(chromium, site) -> printing.Printed:
+    """The book on paper, with three of its chapters. In a thread: in this one, playwright is at work already."""
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor() as threads:
+        few = [chapter for chapter in chapters_in(paths.CHAPTERS) if chapter.number in (0, 2, 11)]
+        patch.setattr(printing, "chapters_in", lambda folder: few)
+        return threads.submit(printing.pdf, site).result()
+
+
+def texts_of(reader: PdfReader) -> list[str]:
+    """What stands on each page; its number, which comes first, is right."""
+    texts = [" ".join(page.extract_text().split()) for page in reader.pages]
+    for number, text in enumerate(texts, 1):
+        assert text.startswith(f"{number} ")
+    return [text.partition(" ")[2] for text in texts]
+
+
+def test_the_pdf_has_bookmarks_numbered_pages_and_contents_that_are_right(printed):
+    reader = PdfReader(printed.path)
+    texts = texts_of(reader)
+    assert len(texts) == printed.pages > 20
+    assert [round(float(side)) for side in reader.pages[0].mediabox[2:]] == [595, 842], "A4"
+    top = [entry.title for entry in reader.outline if not isinstance(entry, list)]
+    chapters = ["Start here", "2 · Averaging with weights", "11 · The block"]
+    assert top == ["Attention Lab", *chapters, *printing.AFTER.values()]
+    below = [inside for inside in reader.outline if isinstance(inside, list)]
+    assert [inside[-1].title for inside in below[1:4]] == ["Hints, solutions and answers"] * 3
+    for title in top[1:]:
+        (number,) = re.findall(rf"{title} (\d+)", texts[0])
+        assert texts[int(number) - 1].startswith(title)
+
+
+def test_in_the_pdf_answers_stand_at_the_end_of_their_chapter_and_links_lead_there(printed):
+    reader = PdfReader(printed.path)
+    texts = texts_of(reader)
+    first = texts.index(next(text for text in texts if text.startswith("Start here")))
+    last = next(i for i, text in enumerate(texts) if text.startswith("2 · Averaging")) - 1
+    chapter = " ".join(texts[first : last + 1])
+    question, answers = chapter.split("Hints, solutions and answers")
+    assert "raise NotImplementedError()" in question and "return (a + b) / 2" not in question
+    assert "→ A solution" in question and "return (a + b) / 2" in answers and "Hint 2" in answers
+    links = [a.get_object() for page in reader.pages for a in page.get("/Annots", [])]
+    within = [link for link in links if "/Dest" in link]
+    away = {link["/A"]["/URI"] for link in links if link.get("/A", {}).get("/URI")}
+    assert len(within) > 100 and all(address.startswith("https:") for address in away), away
+    assert all(link["/Dest"] in reader.named_destinations for link in within)
+
+
+def test_the_pdf_has_the_pictures_and_leaves_nothing_beside_it(printed, site):
+    pages = ["chapters/00_start", "chapters/02_weighted_averaging", "chapters/11_block"]
+    shown = {
+        Path(name).name
+        for page in pages
+        for name in re.findall(r'src="([^"]+\.png)"', (site / f"{page}.html").read_text())
+    }
+    found = sum(len(page.images) for page in PdfReader(printed.path).pages)
+    assert found >= len(shown) > 5
+    assert not printed.path.with_name("print.html").exists()
 
 
 def test_search_finds_a_word_of_a_chapter(chromium, address):
