@@ -137,7 +137,7 @@ def first_pages(path: Path) -> tuple[dict[str, int], int]:
     reader = PdfReader(path)
     top = [entry for entry in reader.outline if not isinstance(entry, list)]
     found = {entry.title: reader.get_destination_page_number(entry) for entry in top}
-    return {joined(title): number + 1 for title, number in found.items() if number is not None}, len(reader.pages)
+    return {joined(str(title)): number + 1 for title, number in found.items() if number is not None}, len(reader.pages)
 
 
 def joined(title: str) -> str:
