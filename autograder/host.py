@@ -312,6 +312,15 @@ def restarted() -> Host:
     return shared()
 
 
+def end() -> None:
+    """End the shared host, for a process that goes on for hours; the next question starts another."""
+    global _shared
+    if _shared is not None:
+        atexit.unregister(_close)
+        _shared.close()
+    _shared = None
+
+
 def _close(owner: int, host: Host) -> None:
     if owner == os.getpid():
         host.close()

@@ -4,12 +4,22 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from autograder import catalogue, panel, record, road
+from autograder import catalogue, host, names, panel, record, rehearsal, road, submission
 from autograder.exercise import Exercise
 from autograder.judge import VISIBLE_SEED, Verdict, judge
+from autograder.rehearsal import Rehearsal
 from autograder.student import Here
+from autograder.submission import SubmissionError
+
+SAVE = "Save the notebook (Ctrl+S, on a Mac ⌘S), then run this cell again. What follows is about the file."
+RELOAD = "The notebook was mended: load it anew (File › Reload Notebook from Disk) before you go on."
+NO_FILE = (
+    "These are the exercises as they stand in this kernel. Whether the notebook runs from the top, only its file can "
+    'tell: name it, `check_all("my_notebook.ipynb")`, or on your computer run `attnlab check my_notebook.ipynb`.'
+)
 
 
 class Panel:
@@ -36,6 +46,19 @@ class Message:
 
     def __repr__(self) -> str:
         return self.sentence
+
+
+class Together:
+    """Several things to show, one below the other."""
+
+    def __init__(self, *parts: Any):
+        self.parts = parts
+
+    def _repr_html_(self) -> str:
+        return "".join(part._repr_html_() for part in self.parts)
+
+    def __repr__(self) -> str:
+        return "\n\n".join(map(repr, self.parts))
 
 
 def check(answer: Callable[..., Any] | str, seconds: float = 10.0) -> Panel | Message | float:
@@ -78,13 +101,64 @@ def _graded_by_nbgrader() -> bool:
     return bool(os.environ.get("NBGRADER_EXECUTION"))
 
 
-def check_all(seconds: float = 10.0) -> Panel | Message:
-    """Check every exercise of which this notebook has an answer or a stub."""
+def check_all(
+    notebook: str | Path | None = None, *, repair: bool = False, seconds: float = 10.0
+) -> Rehearsal | Together | Message:
+    """Before handing in: run the notebook's file as grading will, and say what would be graded.
+
+    The file as it is saved, from the top, in a fresh process; this kernel stays as it is. ``repair=True`` mends what an
+    editor or Colab has lost, and keeps the file as it was beside it. Where the file cannot be found, name it; without
+    one, each exercise is checked in this kernel, within ``seconds``.
+    """
     namespace = _learners_names()
+    path = Path(notebook).expanduser() if notebook is not None else _own_file(namespace)
+    if path is None or _graded_by_nbgrader():
+        return _check_here(namespace, seconds)
+    try:
+        came = rehearsal.rehearse(path, repair=repair)
+    except SubmissionError as error:
+        return Message(str(error))
+    except KeyboardInterrupt:
+        return Message("You stopped it. Nothing was recorded.")
+    finally:
+        host.end()
+    for found in came.found:
+        remember(found.verdict)
+    if behind := _not_saved(path, namespace):
+        names = ", ".join(f"`{name}`" for name in behind)
+        return Together(Message(f"The file is not what you ran: {names}. {SAVE}"), came)
+    return Together(Message(RELOAD), came) if came.backup else came
+
+
+def _check_here(namespace: Mapping[str, Any], seconds: float) -> Together | Message:
+    """Every exercise that is defined in this kernel: where there is no file to run."""
     found = [exercise for name, exercise in catalogue.by_name().items() if callable(namespace.get(name))]
     if not found:
         return Message("No exercise is defined yet: run the cells of the notebook first.")
-    return Panel(*(_judged(exercise, namespace[exercise.name], namespace, seconds) for exercise in found))
+    verdicts = [_judged(exercise, namespace[exercise.name], namespace, seconds) for exercise in found]
+    for verdict in verdicts:
+        remember(verdict)
+    return Together(Message(NO_FILE), Panel(*verdicts))
+
+
+def _own_file(namespace: Mapping[str, Any]) -> Path | None:
+    """The file of the notebook that this kernel runs: JupyterLab says it, and so does Visual Studio Code."""
+    for said in (namespace.get("__vsc_ipynb_file__"), os.environ.get("JPY_SESSION_NAME")):
+        if isinstance(said, str) and said.endswith(".ipynb") and os.path.isfile(said):
+            return Path(said)
+    return None
+
+
+def _not_saved(path: Path, namespace: Mapping[str, Any]) -> list[str]:
+    """The exercises whose last run definition is in no cell of the file."""
+    shell = _shell()
+    if shell is None:
+        return []
+    saved = {cell.source.strip() for cell in submission.read(path).cells}
+    last: dict[str, str] = {}
+    for source in shell.history_manager.input_hist_raw:
+        last |= {name: source.strip() for name in names.defined_in(source) if name in catalogue.by_name()}
+    return [name for name, source in last.items() if source not in saved]
 
 
 def _judged(exercise: Exercise, answer: Any, namespace: Mapping[str, Any], seconds: float) -> Verdict:
@@ -98,9 +172,14 @@ def _judged(exercise: Exercise, answer: Any, namespace: Mapping[str, Any], secon
 
 def _learners_names() -> Mapping[str, Any]:
     """The namespace that the notebook's cells run in."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
+    shell = _shell()
     return shell.user_ns if shell else vars(sys.modules["__main__"])
+
+
+def _shell() -> Any:
+    """IPython's, where this is a kernel."""
+    ipython = sys.modules.get("IPython")
+    return ipython.get_ipython() if ipython else None
 
 
 def _exercise_of(answer: Any, namespace: Mapping[str, Any]) -> Exercise | None:
@@ -115,8 +194,7 @@ def _exercise_of(answer: Any, namespace: Mapping[str, Any]) -> Exercise | None:
 
 def explain_missing_names() -> None:
     """Let a NameError about an exercise say which cell to run, instead of showing a traceback."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
+    shell = _shell()
     if shell is None:
         return
 

@@ -25,6 +25,7 @@ TRACKED = subprocess.run(
     ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True, encoding="utf-8"
 ).stdout.split("\0")[:-1]
 README, CONTRIBUTING, INSTRUCTOR = ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "book" / "instructor.md"
+STUDENT = ROOT / "book" / "student.md"
 PAGES = [ROOT / name for name in TRACKED if name.endswith(".md")]
 CHAPTERS = sorted(paths.CHAPTERS.glob("*.py"))
 
@@ -99,6 +100,10 @@ def test_the_picture_is_there_by_day_and_by_night_and_in_words():
 RUN = {
     "python lab.py check notebooks/01_softmax/01_softmax.ipynb": 1,  # nothing is solved yet
     "python lab.py progress": 0,
+    "python lab.py progress --reset softmax": 0,
+    "python lab.py progress --reset 1": 0,
+    "python lab.py progress --reset": 0,
+    "python lab.py check notebooks/01_softmax/01_softmax.ipynb --repair": 1,
     "python lab.py check submitted/ben/00_start/00_start.ipynb": 1,
     "python lab.py grade submitted --seed 20261121": 0,
 }
@@ -120,7 +125,7 @@ ELSEWHERE = {
 def commands() -> list[str]:
     lines = [
         line
-        for page in (README, CONTRIBUTING, INSTRUCTOR, ROOT / "book" / "index.md")
+        for page in (README, CONTRIBUTING, INSTRUCTOR, STUDENT, ROOT / "book" / "index.md")
         for block in blocks(page, "sh")
         for line in block.splitlines()
     ]

@@ -1,4 +1,4 @@
-"""``attnlab check``: the answers in one notebook."""
+"""``attnlab check``: before handing in."""
 
 import json
 from pathlib import Path
@@ -11,43 +11,63 @@ from course.console import app, say, stop
 
 @app.command()
 def check(
-    notebook: Annotated[Path, typer.Argument(help="A notebook with answers.")],
+    notebooks: Annotated[list[Path], typer.Argument(help="Notebooks with answers.", metavar="NOTEBOOK…")],
     only: Annotated[str, typer.Option("--only", "-k", help="Only this exercise.", metavar="NAME")] = "",
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mend what an editor or Colab has lost; the file as it was is kept.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Check the answers in a notebook: every law of every exercise. Status 1 where one does not hold.
+    """Before handing in: run a notebook as grading will, and say what would be graded, and why something is not.
+
+    The file as it is saved, from the top, in a fresh process, within a time limit. Status 0: all exercises pass;
+    1: something does not; 2: a file that cannot be used.
 
     Examples:
 
     - `attnlab check notebooks/01_softmax/01_softmax.ipynb`
-    - `attnlab check hand_in.ipynb --only softmax`
+    - `attnlab check notebooks/01_softmax/01_softmax.ipynb --only softmax`
+    - `attnlab check from_colab.ipynb --repair`
     """
-    from autograder import panel
-    from autograder.judge import VISIBLE_SEED
+    from autograder.rehearsal import Rehearsal, rehearse
+    from autograder.submission import SubmissionError
 
-    verdicts = _verdicts(notebook, only, VISIBLE_SEED)
+    came: list[Rehearsal] = []
+    for notebook in notebooks:
+        _must_be_one(notebook)
+    for notebook in notebooks:
+        try:
+            came.append(rehearse(notebook, only, repair))
+        except SubmissionError as error:
+            stop(str(error))
+        _tick_off(came[-1])
+        if not as_json:
+            if len(notebooks) > 1:
+                say.print(f"{notebook}\n", markup=False, soft_wrap=True, style="bold")
+            say.print(came[-1].text(), markup=False, soft_wrap=True)
+            if notebook != notebooks[-1]:
+                say.print()
     if as_json:
-        print(json.dumps([panel.plain(verdict) for verdict in verdicts], ensure_ascii=False, indent=2))
-    else:
-        for verdict in verdicts:
-            say.print(panel.text(verdict), markup=False, soft_wrap=True)
-            say.print()
-        earned, worth = sum(v.points for v in verdicts), sum(v.exercise.points for v in verdicts)
-        say.print(f"{earned:g} of {worth:g} points", style="bold")
-    raise typer.Exit(0 if all(verdict.passed for verdict in verdicts) else 1)
+        print(json.dumps([one.plain() for one in came], ensure_ascii=False, indent=2))
+    raise typer.Exit(0 if all(one.passed for one in came) else 1)
 
 
-def _verdicts(notebook: Path, only: str, seed: int) -> list:
-    from autograder import submission
-    from autograder.grading import grade as grade_one
+def _must_be_one(notebook: Path) -> None:
+    """A folder has the names of its notebooks told, a file of another kind what it is not."""
+    if notebook.is_dir():
+        inside = [path for path in sorted(notebook.rglob("*.ipynb")) if ".ipynb_checkpoints" not in path.parts]
+        named = f"; did you mean {inside[0]}?" if len(inside) == 1 else f", with {len(inside)} notebooks in it"
+        stop(f"{notebook}: this is a folder{named if inside else ' without a notebook in it'}; name the notebook")
 
-    try:
-        read = submission.read(notebook)
-    except submission.SubmissionError as error:
-        stop(str(error))
-    exercises = [exercise for exercise in read.exercises() if only in ("", exercise.name)]
-    if not exercises:
-        stop(
-            f"{notebook}: no cell defines {f'`{only}`' if only else 'an exercise of the course'}; is it the right one?"
-        )
-    return grade_one(read.sources, exercises, seed).verdicts
+
+def _tick_off(came: object) -> None:
+    """On the learner's own map, where the notebook is the learner's own: in the course's folder of notebooks."""
+    from autograder import record
+    from autograder.rehearsal import Rehearsal
+    from course import paths
+
+    assert isinstance(came, Rehearsal)
+    if came.path.resolve().is_relative_to(paths.NOTEBOOKS):
+        for found in came.found:
+            if found.state != "not written":
+                record.keep(found.exercise, found.verdict.points)

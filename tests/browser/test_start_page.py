@@ -116,3 +116,12 @@ def test_a_newcomer_passes_the_first_check_and_sees_it_ticked_off(page, lab, ser
 
     answer.get_by_role("link", name="softmax", exact=True).click()
     page.locator(".jp-Notebook h3", has_text="softmax").first.wait_for()
+    page.get_by_role("tab", name="00_start.ipynb").click()
+    last = run("progress()", "from autograder import check_all\ncheck_all()  # progress()")
+    last.get_by_text("The file is not what you ran").wait_for()
+    page.keyboard.press("Control+S")
+    page.locator(".jp-DirtyIndicator, .jp-mod-dirty").first.wait_for(state="detached")
+    run("progress()").get_by_text("Would be graded: 1 of 1 exercise, 3 of 3 points.").wait_for()
+    assert "the file is not what you ran" not in last.inner_text().lower()
+    last.scroll_into_view_if_needed()
+    shoot(page, "start-check-all")
