@@ -14,6 +14,7 @@ from autograder.rehearsal import Rehearsal
 from autograder.student import Here
 from autograder.submission import SubmissionError
 
+TOOLS = ("check", "check_all", "progress")
 SAVE = "Save the notebook (Ctrl+S, on a Mac ⌘S), then run this cell again. What follows is about the file."
 RELOAD = "The notebook was mended: load it anew (File › Reload Notebook from Disk) before you go on."
 NO_FILE = (
@@ -201,10 +202,13 @@ def explain_missing_names() -> None:
     def handler(shell: Any, kind: type, error: NameError, trace: Any, tb_offset: Any = None) -> list[str] | None:
         if error.name in catalogue.by_name():
             sentence = f"There is no `{error.name}` yet: run the cell that defines it, then check again."
-            importlib.import_module("IPython.display").display(Message(sentence))
-            return [f"NameError: {sentence}"]
-        shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
-        return None
+        elif error.name in TOOLS:
+            sentence = f"`{error.name}` is not here yet: put `from autograder import {error.name}` above it."
+        else:
+            shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
+            return None
+        importlib.import_module("IPython.display").display(Message(sentence))
+        return [f"NameError: {sentence}"]
 
     shell.set_custom_exc((NameError,), handler)
 

@@ -95,7 +95,9 @@ class Rehearsal:
     def page(self) -> str:
         """For a notebook: the same in HTML, the failing exercises with their panels."""
         colour = panel.GREEN if self.passed else panel.RED
-        head = "".join(f'<th scope="col" style="text-align:left">{w}</th>' for w in ("Exercise", "", "Points", ""))
+        head = "".join(
+            f'<th scope="col" style="text-align:left">{w}</th>' for w in ("Exercise", "State", "Points", "Remarks")
+        )
         rows = "".join(
             f'<tr><th scope="row" style="text-align:left;font-weight:normal"><code>{f.exercise.name}</code></th>'
             f'<td style="text-align:left;white-space:nowrap">{SIGNS[f.state]} {f.state}</td>'

@@ -82,8 +82,9 @@ def halfway(a, b):
 progress()
 
 # %% [markdown]
-# This is also the page that `python lab.py` opens. Before you hand a notebook in, put `check_all()` in a cell of its own: it
-# runs the whole notebook from the top, in a fresh process, as grading will, and says what would be graded and what is missing.
+# This is also the page that `python lab.py` opens. Before you hand a notebook in, put `from autograder import check_all`
+# and `check_all()` in a cell of its own. It runs the whole notebook from the top, in a fresh process, as grading will, and says what
+# would be graded and what is missing.
 #
 # ## The road
 #

@@ -175,6 +175,9 @@ def test_damage_is_told_and_mended_and_then_there_is_none(damage, solved, tmp_pa
     assert lines_of(solved) - {"Mine"} <= lines_of(whole)
     assert valid_for_nbgrader(whole, tmp_path) == list(NAMES)
     assert mended(path).notes == [] and mended(path).notebook == whole
+    for cell in whole["cells"]:
+        name = cell["metadata"].get("nbgrader", {}).get("grade_id", "")
+        assert not name.endswith("_answer") or name.removesuffix("_answer") in defined_in(cell["source"])
     wanted = FULL | ({"softmax_vjp": 0.0} if damage is delete_an_answer else {})
     assert points(path, path.read_bytes()) == wanted
 
