@@ -3,19 +3,20 @@
 #
 # **How often must you read a sentence to understand it?**
 #
-# Thirteen people sit at thirteen desks. On each desk lies a note with the number of *another* desk. So a thread runs from
-# desk to desk, through all of them and back. Everybody wants to know where the thread leads from their desk: in two steps, in
-# three, in seven.
+# Thirteen people sit at thirteen desks. On each desk lies a note with the number of *another* desk. So a thread runs
+# from desk to desk, through all of them and back. Everybody wants to know where the thread leads from their desk: in
+# two steps, in three, in seven.
 #
-# There is one rule. At the stroke of a bell everybody may look, all at the same time, at any desks they like, and copy what lies
-# there. Then they sit and think. Then the bell rings again.
+# There is one rule. At the stroke of a bell everybody may look, all at the same time, at any desks they like, and copy
+# what lies there. Then they sit and think. Then the bell rings again.
 #
-# With no bell at all you know one step: it is on your own note. **How far do you see after one bell? After two? After three?**
-# Write your guesses down. This chapter builds the machine that finds out. A bell is an attention layer, the thinking is a
-# feed-forward network, and the two together, repeated, are the *encoder*: the half of a Transformer that reads.
+# With no bell at all you know one step: it is on your own note. **How far do you see after one bell? After two? After
+# three?** Write your guesses down. This chapter builds the machine that finds out. A bell is an attention layer, the
+# thinking is a feed-forward network, and the two together, repeated, are the *encoder*: the half of a Transformer that
+# reads.
 #
-# *About an hour and three quarters, 55 minutes of them for the three exercises. You need chapters 5 (masks), 9 (multi-head) and 11 (the
-# block).*
+# *About an hour and three quarters, 55 minutes of them for the three exercises. You need chapters 5 (masks), 9
+# (multi-head) and 11 (the block).*
 
 # %%
 import matplotlib.pyplot as plt
@@ -79,9 +80,9 @@ with plotting.house_style():
     plt.show()
 
 # %% [markdown]
-# It looks like a game. But *Which country was the mother of the man born in who wrote the opera?* is a thread, too, and so is
-# every *it* that stands for a *which* that stands for a noun. To follow a reference is to look somewhere, and *then*, knowing
-# more, to look again. No single look can do it, however clever.
+# It looks like a game. But *Which country was the mother of the man born in who wrote the opera?* is a thread, too, and
+# so is every *it* that stands for a *which* that stands for a noun. To follow a reference is to look somewhere, and
+# *then*, knowing more, to look again. One look does not know yet where the next one will have to go.
 #
 # ## Where we are
 
@@ -91,18 +92,18 @@ interactive.road(12)
 # %% [markdown]
 # ## One layer: look, then think
 #
-# You have all the parts. Multi-head attention (chapter 9) lets positions look at each other. The feed-forward network (chapter
-# 11) works on each position alone. Residual connections and norms (chapter 11) hold it together. A layer of the encoder is
-# one of each:
+# You have all the parts. Multi-head attention (chapter 9) lets positions look at each other. The feed-forward network
+# (chapter 11) works on each position alone. Residual connections and norms (chapter 11) hold it together. A layer of
+# the encoder is one of each:
 #
 # $$\begin{aligned}
 # x &\leftarrow \mathrm{residual}\big(x,\ \text{self-attention},\ \mathrm{norm}_1\big) &&\text{look}\\
 # x &\leftarrow \mathrm{residual}\big(x,\ \text{feed-forward},\ \mathrm{norm}_2\big) &&\text{think}
 # \end{aligned}$$
 #
-# Think of $x$, of shape `(B, T, d_model)`, as a road with $T$ lanes. Nothing on it is ever replaced. Each half reads it, makes
-# something of what it read, and *adds* that. Only the first half lets anything cross from one lane to another. So everything
-# that a word learns about other words, it learns there.
+# Think of $x$, of shape `(B, T, d_model)`, as a road with $T$ lanes. Nothing on it is ever replaced. Each half reads
+# it, makes something of what it read, and *adds* that. Only the first half lets anything cross from one lane to
+# another. So everything that a word learns about other words, it learns there.
 #
 # The road has the same width before and after, so layers fit behind layers.
 #
@@ -115,20 +116,22 @@ interactive.road(12)
 # {{exercise EncoderLayer}}
 #
 # Write the layer as a module. In `__init__` make four parts, under exactly these names: `self_attention`, a
-# `MultiHeadAttention(d_model, num_heads, dropout)`; `feed_forward`, a `FeedForward(d_model, d_ff, dropout)`; `norm_1` and `norm_2`,
-# each a `LayerNorm(d_model)`. Names matter: weights are saved and loaded by them. In `forward`, look and then think.
-# `residual(x, sublayer, norm, order)` of chapter 11 takes a *function* for its sublayer.
+# `MultiHeadAttention(d_model, num_heads, dropout)`; `feed_forward`, a `FeedForward(d_model, d_ff, dropout)`; `norm_1`
+# and `norm_2`, each a `LayerNorm(d_model)`. Names matter: weights are saved and loaded by them. In `forward`, look and
+# then think. `residual(x, sublayer, norm, order)` of chapter 11 takes a *function* for its sublayer.
 #
-# **Dropout** falls on what each half adds, as the last thing before the sum. (What attention and feed-forward drop inside is theirs.)
-# An `nn.Dropout` needs no parameters and knows by itself whether the module is in training.
+# **Dropout** falls on what each half adds, as the last thing before the sum. (What attention and feed-forward drop
+# inside is theirs: hand them the same `dropout` when you make them.) An `nn.Dropout` needs no parameters and knows by
+# itself whether the module is in training.
 #
-# *By hand:* let attention and feed-forward both add nothing (dropout 1, in training). With `order="pre"` the layer returns $x$ itself:
-# the road is open. With `order="post"` it returns $\mathrm{norm}_2(\mathrm{norm}_1(x))$: for $x = (1, 3)$ that is $(-1, 1)$.
+# *By hand:* let attention and feed-forward both add nothing (dropout 1, in training). With `order="pre"` the layer
+# returns $x$ itself: the road is open. With `order="post"` it returns $\mathrm{norm}_2(\mathrm{norm}_1(x))$: for
+# $x = (1, 3)$ that is $(-1, 1)$.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
-# A sublayer is a function of one argument. Self-attention wants three, and the mask, and dropout behind it. Wrap it: a small
-# function, or a `lambda`, that takes `y` and asks the attention about `y, y, y`.
+# A sublayer is a function of one argument. Self-attention wants three, and the mask, and dropout behind it. Wrap it: a
+# small function, or a `lambda`, that takes `y` and asks the attention about `y, y, y`.
 #
 # </details>
 #
@@ -172,8 +175,8 @@ class EncoderLayer(nn.Module):
 
 
 # %% [markdown]
-# What does one layer let through? Move the vector of *one* position a little, and see which answers move. **How many of the
-# seven will it be? And if you leave the looking out?**
+# What does one layer let through? Move the vector of *one* position a little, and see which answers move. **How many of
+# the seven will it be? And if you leave the looking out?**
 
 # %% tags=["demo"]
 with interactive.once_solved("EncoderLayer"):
@@ -190,14 +193,14 @@ with interactive.once_solved("EncoderLayer"):
     print("feed-forward alone", "  ".join(f"{move:.3f}" for move in thought))
 
 # %% [markdown]
-# In one layer everybody hears of everybody, before and behind: an encoder has the whole text before it, and no reason to look
-# away from the future. (The decoder of chapter 13 has one.)
+# In one layer everybody hears of everybody, before and behind: an encoder has the whole text before it, and no reason
+# to look away from the future. (The decoder of chapter 13 has one.)
 #
 # ## The stack
 #
 # The encoder is `num_layers` such layers, one behind the other, and one more norm. Why that last norm? **Put a random
-# $x$ on the road, with entries near 1, and let it run through 24 fresh layers. How long are the vectors at the end, measured in
-# lengths of $x$?** Guess for both orders.
+# $x$ on the road, with entries near 1, and let it run through 24 fresh layers. How long are the vectors at the end,
+# measured in lengths of $x$?** Guess for both orders.
 
 # %% tags=["demo", "hide-input"] alt="Mean length of the vectors on the road, in units of the length at the start, against the number of layers passed, from 0 to 24. In post-order the line stays at 1. In pre-order it climbs steadily."
 with interactive.once_solved("EncoderLayer"):
@@ -221,21 +224,23 @@ with interactive.once_solved("EncoderLayer"):
     print("after 24 layers:", ", ".join(f"{order} {line[-1]:.2f}" for order, line in lengths.items()))
 
 # %% [markdown]
-# In post-order a norm stands on the road itself, so nothing grows. In pre-order nobody norms the road: every half adds to
-# it, and it grows with the depth, and after training more so. Whoever reads it behind the last layer, a decoder or a
-# classifier, would get numbers on a scale of their own. So the stack ends in a norm. (With post-order the paper has none; it
-# does no harm there, and PyTorch has it too.)
+# In post-order a norm stands on the road itself, so nothing grows. In pre-order nobody norms the road: every half adds
+# to it, and it grows with the depth. Whoever reads it behind the last layer, a decoder or a classifier, would get
+# numbers on a scale of their own. So the stack ends in a norm. (With post-order the paper has none; it does no harm
+# there, and PyTorch has it too.)
 #
 # {{exercise Encoder}}
 #
-# Write the stack: `num_layers` layers of *your* `EncoderLayer`, in an `nn.ModuleList` called `layers`, and a `LayerNorm` called
-# `norm`. Each layer has weights of its own. The mask goes to every layer, and `dropout` and `order` too.
+# Write the stack: `num_layers` layers of *your* `EncoderLayer`, in an `nn.ModuleList` called `layers`, and a
+# `LayerNorm` called `norm`. Each layer has weights of its own. The mask goes to every layer, and `dropout` and `order`
+# too.
 #
 # *By hand:* with no layers at all only the norm is left: $(1, 3)$ becomes $(-1, 1)$.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
-# Make the layers in a loop: `[layer] * 3` would be one layer, three times. And a plain list hides its modules from PyTorch.
+# Make the layers in a loop: `[layer] * 3` would be one layer, three times. And a plain list hides its modules from
+# PyTorch.
 #
 # </details>
 #
@@ -270,9 +275,9 @@ class Encoder(nn.Module):
 # %% [markdown]
 # ### Is it PyTorch's?
 #
-# `nn.TransformerEncoder` is the same machine with other names: it keeps $W_q$, $W_k$ and $W_v$ in one matrix, and its padding
-# mask says True where ours says False. Give both the same weights and a batch of which one sentence is padded. **Will all
-# numbers agree?**
+# `nn.TransformerEncoder` is the same machine with other names: it keeps $W_q$, $W_k$ and $W_v$ in one matrix, and its
+# padding mask says True where ours says False. Give both the same weights and a batch of which one sentence is padded.
+# **Will all numbers agree?**
 
 # %% tags=["demo"]
 THEIRS = {
@@ -297,39 +302,43 @@ def give_weights(encoder, theirs):
 
 with interactive.once_solved("Encoder"):
     torch.manual_seed(0)
-    mine = Encoder(3, 16, 2, 64, 0.0, "pre").eval()
-    layer = nn.TransformerEncoderLayer(16, 2, 64, 0.0, batch_first=True, norm_first=True)
-    theirs = nn.TransformerEncoder(layer, 3, nn.LayerNorm(16), enable_nested_tensor=False).eval()
-    give_weights(mine, theirs)
     x, mask = torch.randn(2, 5, 16), padding_mask(torch.tensor([5, 3]), 5)
-    with torch.no_grad():
-        a, b = mine(x, mask), theirs(x, src_key_padding_mask=~mask[:, 0, 0])
-    print("largest difference, by position")
-    for row, gap in zip(("5 real     ", "3 real, 2 padded"), (a - b).abs().amax(-1), strict=True):
-        print(f"  {row:17}", "  ".join(f"{number:.0e}" for number in gap))
+    for order in ("post", "pre"):
+        mine = Encoder(3, 16, 2, 64, 0.0, order).eval()
+        for parameter in mine.parameters():  # a fresh norm has gains of 1 and biases of 0, which hide a swap
+            parameter.data.add_(0.2 * torch.randn_like(parameter))
+        layer = nn.TransformerEncoderLayer(16, 2, 64, 0.0, batch_first=True, norm_first=order == "pre")
+        theirs = nn.TransformerEncoder(layer, 3, nn.LayerNorm(16), enable_nested_tensor=False).eval()
+        give_weights(mine, theirs)
+        with torch.no_grad():
+            a, b = mine(x, mask), theirs(x, src_key_padding_mask=~mask[:, 0, 0])
+        print(f"{order}-order: largest difference, by position")
+        for row, gap in zip(("5 real", "3 real, 2 padded"), (a - b).abs().amax(-1), strict=True):
+            print(f"  {row:17}", "  ".join(f"{number:.0e}" for number in gap))
 
 # %% [markdown]
-# All agree, to the last digit or two. The padded positions need not: PyTorch has a faster way for evaluation (`enable_nested_tensor=True`,
-# which is its default) that leaves padding out of the computation and answers zeros there. That is no fault. Nobody may read those
-# answers. So compare models on *real* positions only.
+# All agree, to the last digit or two, in either order. The padded positions need not. In post-order and in evaluation
+# PyTorch has a faster way (`enable_nested_tensor=True`, its default), which leaves padding out of the computation and
+# answers zeros there. That is no fault: nobody may read those answers. So compare models on *real* positions only.
 #
 # ## Padding that is heard
 #
-# Which brings us to the worst kind of mistake: one where nothing fails. Padding is not text. It is there because sentences
-# in a batch differ in length. So the answer to a sentence must not depend on how long its *neighbours* happen to be. If it does,
-# you get different answers on different days, and no error.
+# Which brings us to the worst kind of mistake: one where nothing fails. Padding is not text. It is there because
+# sentences in a batch differ in length. So the answer to a sentence must not depend on how long its *neighbours* happen
+# to be. If it does, you get different answers on different days, and no error.
 #
-# You can test for it without knowing anything about a model. Ask it about some tokens. Ask again with padding behind them. Compare.
+# You can test for it without knowing anything about a model. Ask it about some tokens. Ask again with padding behind
+# them. Compare.
 #
 # {{exercise padding_leak}}
 #
-# Write the test. `model(tokens, mask)` takes ids `(B, T)` and a mask `(B, 1, 1, T)`, and gives one answer a position, `(B, T, …)`.
-# `tokens` hold no padding. Ask the model twice: about the tokens, and about the tokens with `extra` times the id `pad` behind
-# them. Both times give it the right mask; `padding_mask(lengths, length)` of chapter 5 makes it. Return the largest change, up or
-# down, of any number of any answer *at a real position*, as one number.
+# Write the test. `model(tokens, mask)` takes ids `(B, T)` and a mask `(B, 1, 1, T)`, and gives one answer a position,
+# `(B, T, …)`. `tokens` hold no padding. Ask the model twice: about the tokens, and about the tokens with `extra` times
+# the id `pad` behind them. Both times give it the right mask; `padding_mask(lengths, length)` of chapter 5 makes it.
+# Return the largest change, up or down, of any number of any answer *at a real position*, as one number.
 #
-# *By hand:* a model answers each token with the number of tokens that it sees. Asked about 4 tokens it says 4. If it looks past its
-# mask, then with `extra=3` it says 7, and the leak is 3.
+# *By hand:* a model answers each token with the number of tokens that it sees. Asked about 4 tokens it says 4. If it
+# looks past its mask, then with `extra=3` it says 7, and the leak is 3.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -365,8 +374,8 @@ def padding_leak(model, tokens, pad=0, extra=3):
 
 
 # %% [markdown]
-# Now hunt. Here are five ways to build an encoder into a model of words. Four of them have been seen in real code. **Which ones leak?
-# Decide before you run the cell.**
+# Now hunt. Here are five ways to build an encoder into a model of words. All five run without an error. **Which ones
+# leak? Decide before you run the cell.**
 #
 # - **A** hands the mask to every layer.
 # - **B** sets the vectors of padding to zero, and hands no mask on: "zeros cannot contribute anything".
@@ -438,23 +447,24 @@ with interactive.once_solved("Encoder and padding_leak"), torch.no_grad():
 # %% [markdown]
 # Only A is tight. Each of the others is worth a thought:
 #
-# - **B.** A vector of zeros still has a key and a value, for $W_k$ and $W_v$ have biases, and the feed-forward network makes something
-#   of nothing, too. Even a score of exactly 0 is not $-\infty$: it takes its share of the softmax.
-# - **C.** The first layer is deaf to padding. But padded positions look at the *words*, so from then on their vectors are full of
-#   text, and the second layer listens. Every layer has to be told.
-# - **D.** Every layer is right, and still it leaks: a mean over positions is a look at all positions, and has to be masked
-#   like one. The same holds for a maximum, and for a norm over positions.
-# - **E.** The mask was turned, too, so nobody looks at padding. But the words now stand at *other places*: after the flip the
-#   padding comes first. Anything that depends on where a word stands notices.
+# - **B.** A vector of zeros still has a key and a value, for $W_k$ and $W_v$ have biases, and the feed-forward network
+#   makes something of nothing, too. Even a score of exactly 0 is not $-\infty$: it takes its share of the softmax.
+# - **C.** The first layer is deaf to padding. But padded positions look at the *words*, so from then on their vectors
+#   are full of text, and the second layer listens. Every layer has to be told.
+# - **D.** Every layer is right, and still it leaks: a mean over positions is a look at all positions, and has to be
+#   masked like one. The same holds for a maximum, and for a norm over positions.
+# - **E.** The mask was turned, too, so nobody looks at padding. But the words now stand at *other places*: after the
+#   flip the padding comes first. Anything that depends on where a word stands notices.
 #
-# A test like this costs four lines and belongs to every model that you ever build. Chapter 13 has its twin for the future.
+# A test like this costs four lines and belongs to every model that you ever build. Chapter 13 has its twin for the
+# future.
 #
 # ## How far does it see?
 #
-# Back to the desks. A position $t$ knows two things at the start: its own number and what is on its note. We train encoders
-# of 0, 1, 2 and 3 layers, all 64 wide with four heads, to say at every desk where the thread leads in 1, 2, … 7 steps. They see
-# fresh threads at each step of the training, never the same one twice. Nothing tells them how to do it. **Look at your guesses
-# again.**
+# Back to the desks. A position $t$ knows two things at the start: its own number and what is on its note. We train
+# encoders of 0, 1, 2 and 3 layers, all 64 wide with four heads, to say at every desk where the thread leads in 1, 2, …
+# 7 steps. They see fresh threads at each step of the training, never the same one twice. Nothing tells them how to do
+# it. **Look at your guesses again.**
 
 # %% tags=["demo"]
 STEPS = 7
@@ -524,15 +534,16 @@ with interactive.once_solved("Encoder"), plotting.house_style():
     plt.show()
 
 # %% [markdown]
-# A staircase. Left of the orange line answers can be right, right of it they cannot, and no amount of training will move the
-# line. Where does it stand? You might have guessed that each bell adds one step, or that it *doubles* what you know: look at
-# the desk on your note, read *its* note. After one bell that gives two steps, and after two it gives four, because then you can ask the
-# desk two steps on, which by now sees two steps itself.
+# A staircase. The orange line shows how far looks can reach that follow the thread. More training does not move it.
+# Where does it stand? You might have guessed that each bell adds one step, or that it *doubles* what you know: look at
+# the desk on your note, read *its* note. After one bell that gives two steps, and after two it gives four, because then
+# you can ask the desk two steps on, which by now sees two steps itself.
 #
-# But it is better than doubling. You need not look *along* the thread. You can also look for the desk **whose note names you**. So
-# after one bell you know the desk behind you, too. Say that you know the thread from $b$ desks behind you to $a$ ahead. So does
-# everybody else, of theirs. Whom can you single out to look at? Anyone of whose stretch you know one desk, by that desk. The farthest
-# ahead is the one whose stretch *begins* where yours ends: $a + b$ steps on. It sees $a$ steps further. So
+# But it is better than doubling. You need not look *along* the thread. You can also look for the desk **whose note
+# names you**. So after one bell you know the desk behind you, too. Say that you know the thread from $b$ desks behind
+# you to $a$ ahead. So does everybody else, of theirs. Whom can you single out to look at? Anyone of whose stretch you
+# know one desk, by that desk. The farthest ahead is the one whose stretch *begins* where yours ends: $a + b$ steps on.
+# It sees $a$ steps further. So
 #
 # $$a \leftarrow 2a + b, \qquad b \leftarrow a + 2b,$$
 #
@@ -546,16 +557,46 @@ for layers in range(5):
     print(f"{layers} layers: {behind:3} behind, {ahead:3} ahead; of 13 desks {min(known, 13)} known; {chance}")
     ahead, behind = 2 * ahead + behind, ahead + 2 * behind
 
+# %% tags=["demo", "hide-input"] alt="The thread, drawn straight, with my desk at 0. Four rows of bars. Without a layer the bar reaches from 0 to 1. With one layer it reaches from 1 behind to 2 ahead, with two from 4 behind to 5 ahead, with three from 13 behind to 14 ahead. Each bar is made of three bars of the row above, laid end to end: one behind in green, my own in orange, one ahead in blue."
+with plotting.house_style():
+    fig, ax = plt.subplots(figsize=(10, 3.6))
+    ahead, behind = 1, 0
+    for layers in range(4):
+        width = ahead + behind
+        if layers == 0:
+            ax.barh(0, width, left=0, height=0.44, color=ORANGE)
+        else:
+            third = width // 3
+            for start, colour in ((-behind, GREEN), (-behind + third, ORANGE), (ahead - third, BLUE)):
+                ax.barh(layers, third - 0.12, left=start + 0.06, height=0.44, color=colour)
+        for place, side, reach in ((ahead, "left", ahead), (-behind, "right", behind)):
+            gap = 0.3 if side == "left" else -0.3
+            ax.text(place + gap, layers, str(reach), ha=side, va="center", fontsize=12)
+        ahead, behind = 2 * ahead + behind, ahead + 2 * behind
+    ax.axvline(0, color=INK, linestyle=":", linewidth=1, zorder=0)
+    ax.text(-9, 0, "whom I ask behind me", color=GREEN, ha="center", va="center")
+    ax.text(9, 0, "whom I ask ahead of me", color=BLUE, ha="center", va="center")
+    ax.text(9, 1, "what I knew before", color=ORANGE, ha="center", va="center")
+    ax.set(yticks=range(4), ylabel="layers", xlabel="desks along the thread, from mine", xlim=(-16.5, 16.5))
+    ax.invert_yaxis()
+    ax.grid(False)
+    plt.show()
+
 # %% [markdown]
-# Compare with the table. Beyond its stretch the model is not lost, it *guesses well*: it knows which desks it is not. With no layers
-# one in 11, with one layer one in 9. You can read from the share of its lucky guesses how much it knows.
+# Every row is made of three pieces as long as the whole row above it: what I knew, what the one ahead of me knew, whose
+# stretch begins where mine ends, and what the one behind me knew, whose stretch ends where mine begins. Thirteen desks
+# are all known after three layers.
 #
-# With two layers it could see five ahead. Did it? If its guesses are at one in four, it found four ahead and four behind: one look
-# short of what is possible. (Other seeds find the fifth. Training need not find all that a model could do.) So the
-# orange line is a law, and what stands left of it is what training made of it.
+# Compare with the table. Beyond its stretch the model is not lost, it *guesses well*: it knows which desks it is not.
+# With no layers one in 11, with one layer one in 9. You can read from the share of its lucky guesses how much it knows.
 #
-# Did it really find the trick with looking *back*? We can look at the heads of the one-layer model. There is a share for the desk on
-# one's note, and one for the desk whose note names us.
+# With two layers it could see five ahead. Did it? If its guesses are at one in four, it found four ahead and four
+# behind: one look short of what is possible. (Another seed may find the fifth: training need not find all that a model
+# could do.) So the orange line says what can be, and what stands left of it is what training made of it. It holds for
+# looks that bring back what *one* desk knows. The fourth question of the quiz asks for the loophole.
+#
+# Did it really find the trick with looking *back*? We can look at the heads of the one-layer model. There is a share
+# for the desk on one's note, and one for the desk whose note names us.
 
 # %% tags=["demo"]
 with interactive.once_solved("Encoder"), torch.no_grad():
@@ -574,16 +615,16 @@ with interactive.once_solved("Encoder"), torch.no_grad():
 # %% [markdown]
 # It did. Nobody told it that there is such a thing as *behind*.
 #
-# So depth is not decoration. A wider layer knows more at one look; only another layer can look *again, knowing more*. And it is cheap:
-# what one layer can reach triples, in this game, with each of them. For look-ups like these a depth that grows with the logarithm
-# of the number of steps has been proved to be enough; and, under a conjecture that is widely believed, less is not (Sanford, Hsu,
-# Telgarsky 2024).
+# So depth is not decoration. A wider layer knows more at one look; only another layer can look *again, knowing more*.
+# And it is cheap: what one layer can reach triples, in this game, with each of them. For look-ups like these a depth
+# that grows with the logarithm of the number of steps has been proved to be enough; and, under a conjecture that is
+# widely believed, less is not (Sanford, Hsu, Telgarsky 2024).
 #
 # ### What is a word?
 #
-# One more thing about the encoder: it does not care what it reads. A row of its input is a vector, and that is all. Cut a picture
-# into 16 little squares, make a vector of each by a matrix, and it reads pictures. That is the Vision Transformer, and
-# chapter 19 trains one. Here is all that changes.
+# One more thing about the encoder: it does not care what it reads. A row of its input is a vector, and that is all. Cut
+# a picture into 16 little squares, make a vector of each by a matrix, and it reads pictures. That is the Vision
+# Transformer, and chapter 19 trains one. Here is all that changes.
 
 # %% tags=["demo"]
 with interactive.once_solved("Encoder"), torch.no_grad():
@@ -599,23 +640,26 @@ with interactive.once_solved("Encoder"), torch.no_grad():
 # %% [markdown]
 # ## Quiz
 #
-# **1.** An encoder has 6 layers, $d_\text{model} = 512$ and $d_\text{ff} = 2048$, as in the paper. How many numbers do its matrices hold,
-# and which share of them is in the feed-forward networks?
+# **1.** An encoder has 6 layers, $d_\text{model} = 512$ and $d_\text{ff} = 2048$, as in the paper. How many numbers do
+# its matrices hold, and which share of them is in the feed-forward networks?
 #
 # <details><summary>Answer</summary>
 #
-# A layer: $4 \cdot 512^2 + 2 \cdot 512 \cdot 2048 = 1{,}048{,}576 + 2{,}097{,}152 = 3{,}145{,}728$. Six of them: $18{,}874{,}368$.
-# Two thirds are in the feed-forward networks, whatever the width, as long as $d_\text{ff} = 4\,d_\text{model}$.
+# A layer: $4 \cdot 512^2 + 2 \cdot 512 \cdot 2048 = 1{,}048{,}576 + 2{,}097{,}152 = 3{,}145{,}728$. Six of them:
+# $18{,}874{,}368$. Two thirds are in the feed-forward networks, whatever the width, as long as
+# $d_\text{ff} = 4\,d_\text{model}$.
 #
 # </details>
 #
-# **2.** You shuffle the layers of a trained encoder. Does it still run? Does it still work? And in the game with the desks?
+# **2.** You shuffle the layers of a trained encoder. Does it still run? Does it still work? And in the game with the
+# desks?
 #
 # <details><summary>Answer</summary>
 #
-# It runs: all shapes are alike. How much it suffers depends on how much each layer relies on what the one before has found. In
-# the game everything does: the second layer looks by means of what the first has found out. In large language models swapping two
-# neighbours in the middle does surprisingly little harm, because each of them only adds a little to the same road.
+# It runs: all shapes are alike. How much it suffers depends on how much each layer relies on what the one before has
+# found. In the game everything does: the second layer looks by means of what the first has found out. In large language
+# models swapping two neighbours in the middle does surprisingly little harm, because each of them only adds a little to
+# the same road.
 #
 # </details>
 #
@@ -623,9 +667,9 @@ with interactive.once_solved("Encoder"), torch.no_grad():
 #
 # <details><summary>Answer</summary>
 #
-# Through attention, no: nobody looks at padding. But the words stand at other places than without padding. If positions count from
-# the left end of the batch, every answer depends on the neighbours' lengths. Positions have to count from the first real token, or
-# be relative (chapter 10), for which only distances matter. It is model E.
+# Through attention, no: nobody looks at padding. But the words stand at other places than without padding. If positions
+# count from the left end of the batch, every answer depends on the neighbours' lengths. Positions have to count from
+# the first real token, or be relative (chapter 10), for which only distances matter. It is model E.
 #
 # </details>
 #
@@ -633,49 +677,56 @@ with interactive.once_solved("Encoder"), torch.no_grad():
 #
 # <details><summary>Answer</summary>
 #
-# No. All heads of a layer look at the same time, with what their position knew before. To see the third step you have to ask the desk
-# two steps on, and before the first look you do not know which one that is. Width gives more looks at once, not one after another.
-# (A thousand heads could copy *everything* onto every desk, and then the feed-forward network, if it is wide enough, could think it through: with
-# 13 desks that is possible in principle. With ten thousand it is not.)
+# No. All heads of a layer look at the same time, with what their position knew before. To see the third step you have
+# to ask the desk two steps on, and before the first look you do not know which one that is. Width gives more looks at
+# once, not one after another. (A thousand heads could copy *everything* onto every desk, and then the feed-forward
+# network, if it is wide enough, could think it through: with 13 desks that is possible in principle. With ten thousand
+# it is not.)
 #
 # </details>
 #
-# **5. From an interview.** *"What is the difference between an encoder and a decoder? Why was BERT an encoder, and GPT a decoder?"*
+# **5. From an interview.** *"What is the difference between an encoder and a decoder? Why was BERT an encoder, and GPT
+# a decoder?"*
 #
 # <details><summary>A model answer</summary>
 #
-# They are made of the same parts. The difference is who may look at whom. In an encoder every position sees the whole text, before
-# and behind. In a decoder a causal mask hides the future, and if there is a source text, a second attention looks at it.
+# They are made of the same parts. The difference is who may look at whom. In an encoder every position sees the whole
+# text, before and behind. In a decoder a causal mask hides the future, and if there is a source text, a second
+# attention looks at it.
 #
-# It follows what each is good for. An encoder gives a vector for every word *in its full context*, so it suits tasks that read: tag,
-# classify, search, or hand its vectors to a decoder that translates. But it cannot be trained to predict the next word, which it can see;
-# BERT hides 15% of the words and asks for them. A decoder predicts every next word of a text in one pass, so each position of the
-# text is a training example, and what it has learned is just what generating needs, one word after another, with a cache of keys and
-# values.
+# It follows what each is good for. An encoder gives a vector for every word *in its full context*, so it suits tasks
+# that read: tag, classify, search, or hand its vectors to a decoder that translates. But it cannot be trained to
+# predict the next word, which it can see; BERT hides 15% of the words and asks for them. A decoder predicts every next
+# word of a text in one pass, so each position of the text is a training example, and what it has learned is just what
+# generating needs, one word after another, with a cache of keys and values.
 #
-# *What a weak answer says:* "The encoder encodes and the decoder decodes", or that they differ in their layers. It is the mask.
+# *What a weak answer says:* "The encoder encodes and the decoder decodes", or that they differ in their layers. It is
+# the mask.
 #
 # </details>
 #
 # ## Summary
 #
-# - A layer looks (self-attention), then thinks (feed-forward), and adds both to the road. Only the first lets positions hear of each other.
+# - A layer looks (self-attention), then thinks (feed-forward), and adds both to the road. Only the first lets positions
+#   hear of each other.
 # - The encoder is a stack of such layers and a last norm, which in pre-order is the only one on the road.
-# - The answer to a sentence must not depend on its neighbours in the batch. `padding_leak` finds out, for any model. Zeros are not a mask, one
-#   layer's mask is not enough, and means over positions need it too.
-# - A look cannot depend on what it finds; the next layer's can. In the game of the desks the stretch that a position knows triples with each
-#   layer: $1, 2, 5, 14, 41, \dots$ steps ahead, $(3^L + 1)/2$.
+# - The answer to a sentence must not depend on its neighbours in the batch. `padding_leak` finds out, for any model.
+#   Zeros are not a mask, one layer's mask is not enough, and means over positions need it too.
+# - A look cannot depend on what it finds; the next layer's can. In the game of the desks, following the thread, the
+#   stretch that a position knows triples with each layer: $1, 2, 5, 14, 41, \dots$ steps ahead, $(3^L + 1)/2$.
 #
 # ## Further reading
 #
 # - A. Vaswani et al., "Attention Is All You Need", 2017. The encoder, six layers, post-norm.
-# - J. Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding", 2019. The encoder by itself, trained on
-#   hidden words.
-# - R. Xiong et al., "On Layer Normalization in the Transformer Architecture", 2020. Pre- and post-norm, and why the order matters at the start of
-#   the training.
+# - J. Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding", 2019. The
+#   encoder by itself, trained on hidden words.
+# - R. Xiong et al., "On Layer Normalization in the Transformer Architecture", 2020. Pre- and post-norm, and why the
+#   order matters at the start of the training.
 # - A. Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021. The encoder that reads pictures.
-# - C. Sanford, D. Hsu, M. Telgarsky, "Transformers, parallel computation, and logarithmic depth", 2024. Why few layers reach far, with a game like
-#   ours: the $k$-hop induction heads task.
-# - Q. Sun et al., "Transformer Layers as Painters", 2024. What happens to large models when layers are skipped, swapped or run at once.
+# - C. Sanford, D. Hsu, M. Telgarsky, "Transformers, parallel computation, and logarithmic depth", 2024. Why few layers
+#   reach far, with a game like ours: the $k$-hop induction heads task.
+# - Q. Sun et al., "Transformer Layers as Painters", 2024. What happens to large models when layers are skipped, swapped
+#   or run at once.
 #
-# **Next:** chapter 13. The encoder has read. Somebody has to write, and whoever writes must not see what comes next.
+# **Next:** [13 · The decoder](../13_decoder/13_decoder.ipynb). The encoder has read. Somebody has to write, and whoever
+# writes must not see what comes next.

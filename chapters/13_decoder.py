@@ -3,15 +3,17 @@
 #
 # **How do you learn to write, if you may not look at what you are about to write?**
 #
-# Cover the line below with your hand, and finish the word: *transf…*. Now suppose that you practise this a million times, and that your hand
-# has a hole in it. You will get better and better. In the end you will be perfect. Then somebody hands you an empty sheet, and you cannot
-# write a word. You have learned to read through a hole.
+# Cover the line below with your hand, and finish the word: *transf…*. Now suppose that you practise this a million
+# times, and that your hand has a hole in it. You will get better and better. In the end you will be perfect. Then
+# somebody hands you an empty sheet, and you cannot write a word. You have learned to read through a hole.
 #
-# The decoder is the half of a Transformer that writes. It is an encoder with three changes: it reads what it has written so far, moved by one
-# place; it covers the future with a mask; and it asks the source. Each of them can be forgotten without an error, and then the
-# loss is wonderful. In this chapter you build it, and learn to be afraid of wonderful losses.
+# The decoder is the half of a Transformer that writes. It is an encoder with three changes: it reads what it has
+# written so far, moved by one place; it covers the future with a mask; and it asks the source. Forget the first or the
+# second, and nothing fails: the loss is wonderful. In this chapter you build it, and learn to be afraid of wonderful
+# losses.
 #
-# *About two hours, 55 minutes of them for the four exercises. You need chapters 5 (masks), 11 (the block) and 12 (the encoder).*
+# *About two hours, 55 minutes of them for the four exercises. You need chapters 5 (masks), 11 (the block) and 12 (the
+# encoder).*
 
 # %%
 import matplotlib.pyplot as plt
@@ -65,8 +67,9 @@ with plotting.house_style():
     plt.show()
 
 # %% [markdown]
-# In the middle is what the decoder reads, above it what it is asked for at each place, below the source. It may look to the *left* in its own
-# row, and anywhere in the source's. What it is asked for at one place (orange) is what it reads at the next.
+# In the middle is what the decoder reads, above it what it is asked for at each place, below the source. It may look at
+# its own place and to the *left* in its own row, and anywhere in the source's. What it is asked for at one place
+# (orange) is what it reads at the next.
 #
 # ## Where we are
 
@@ -76,16 +79,18 @@ interactive.road(13)
 # %% [markdown]
 # ## Moved by one
 #
-# To write is to choose the next token, again and again, knowing those before. So the model is $p(y_t \mid y_1 \dots y_{t-1}, x)$. Written by
-# hand that would be $T$ questions for a sentence of $T$ tokens, one after the other. But in training the sentence is *known*. Give the decoder all
-# of it at once, moved one place to the right, and let it answer every question in one pass: at place $t$ it has read $y_{t-1}$, and is asked for
-# $y_t$. That is *teacher forcing*: it goes on from what it should have written, not from what it would have.
+# To write is to choose the next token, again and again, knowing those before. So the model is
+# $p(y_t \mid y_1 \dots y_{t-1}, x)$. Taken one by one that would be $T$ questions for a sentence of $T$ tokens, one
+# after the other. But in training the sentence is *known*. Give the decoder all of it at once, moved one place to the
+# right, and let it answer every question in one pass: at place $t$ it has read $y_{t-1}$, and is asked for $y_t$. That
+# is *teacher forcing*: it goes on from what it should have written, not from what it would have.
 #
 # At place 0 nothing has been written. There it reads a token of its own, *bos*, for the beginning of a sentence.
 #
 # {{exercise shift_right}}
 #
-# Write the move. `tokens` are ids of shape `(B, T)`; so is the answer. Padding moves with the rest, and the last token is read by nobody.
+# Write the move. `tokens` are ids of shape `(B, T)`; so is the answer. Padding moves with the rest, and the last token
+# is read by nobody.
 #
 # *By hand:* with bos = 1, `[5, 6, 7]` becomes `[1, 5, 6]`.
 #
@@ -120,21 +125,23 @@ def shift_right(tokens, bos):
 # %% [markdown]
 # ## Asking the source
 #
-# The encoder has read the source and left a vector for each of its words, the *memory*, `(B, S, d_model)`. The decoder asks it. This is the attention of
-# chapter 6, with chapter 4's formula: the one who writes has the queries, the source has keys and values.
+# The encoder has read the source and left a vector for each of its words, the *memory*, `(B, S, d_model)`. The decoder
+# asks it. This is the attention of chapter 6, with chapter 4's formula: the one who writes has the queries, the source
+# has keys and values.
 #
 # $$\mathrm{Cross}(X, M) = \mathrm{softmax}\!\left(\frac{(X W_q)(M W_k)^\top}{\sqrt{d_k}}\right) M W_v,
 # \qquad\text{weights } (T, S),\ \text{answer } (T, d_v).$$
 #
-# $T$ and $S$ are lengths of two different texts. There is no future here to be hidden: the source is all there. What is hidden is its padding.
+# $T$ and $S$ are lengths of two different texts. There is no future here to be hidden: the source is all there. What is
+# hidden is its padding.
 #
 # {{exercise cross_attention}}
 #
-# Write it for one head. `x` has shape `(..., T, d_model)` and `memory` `(..., S, d_model)`. `mask` is boolean, True = may attend, and broadcasts to `(...,
-# T, S)`. `masked_softmax` of chapter 5 may be used.
+# Write it for one head. `x` has shape `(..., T, d_model)` and `memory` `(..., S, d_model)`. `mask` is boolean, True =
+# may attend, and broadcasts to `(..., T, S)`. `masked_softmax` of chapter 5 may be used.
 #
-# *By hand:* a query 2, with keys 0 and $\ln 3$ (in the first of $d_k = 4$ places, the others being zero): scores $0$ and $2 \ln 3/\sqrt4 = \ln 3$, weights ¼ and ¾. With
-# the values 8 and 16 the answer is 14.
+# *By hand:* a query 2, with keys 0 and $\ln 3$ (in the first of $d_k = 4$ places, the others being zero): scores $0$
+# and $2 \ln 3/\sqrt4 = \ln 3$, weights ¼ and ¾. With the values 8 and 16 the answer is 14.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -170,7 +177,8 @@ def cross_attention(x, memory, W_q, W_k, W_v, mask=None):
 # %% [markdown]
 # ## The layer
 #
-# A layer of the decoder has three parts on its road: look *back* at what is written, look *across* at the source, and think.
+# A layer of the decoder has three parts on its road: look *back* at what is written, look *across* at the source, and
+# think.
 #
 # | | part | reads | mask |
 # |:--|:--|:--|:--|
@@ -178,14 +186,16 @@ def cross_attention(x, memory, W_q, W_k, W_v, mask=None):
 # | look across | `cross_attention` | its own row asks, the memory answers | `memory_mask`: the source's padding is hidden |
 # | think | `feed_forward` | each place alone | – |
 #
-# Two masks, for two attentions. They look alike, both are boolean, and if source and target have the same length you can *exchange* them, and
-# nothing fails.
+# Two masks, for two attentions. They look alike, both are boolean, and if source and target have the same length you
+# can *exchange* them, and nothing fails.
 #
 # {{exercise DecoderLayer}}
 #
-# Write it as you wrote `EncoderLayer`. In `__init__` make `self_attention` and `cross_attention`, two `MultiHeadAttention(d_model, num_heads, dropout)`;
-# `feed_forward`, a `FeedForward(d_model, d_ff, dropout)`; and `norm_1`, `norm_2`, `norm_3`, in the order in which they are used. `MultiHeadAttention` takes
-# `query, key, value, mask`. Dropout falls on what each part adds. The memory comes normed from the encoder and is read as it is.
+# Write it as you wrote `EncoderLayer`. In `__init__` make `self_attention` and `cross_attention`, two
+# `MultiHeadAttention(d_model, num_heads, dropout)`; `feed_forward`, a `FeedForward(d_model, d_ff, dropout)`; and
+# `norm_1`, `norm_2`, `norm_3`, in the order in which they are used. `MultiHeadAttention` takes
+# `query, key, value, mask`. Dropout falls on what each part adds, besides what the parts, which get the same `dropout`,
+# drop inside. The memory comes normed from the encoder and is read as it is.
 #
 # *By hand:* if all three parts add nothing (dropout 1, in training), `order="pre"` returns $x$.
 #
@@ -240,7 +250,8 @@ class DecoderLayer(nn.Module):
 
 
 # %% [markdown]
-# PyTorch's `nn.TransformerDecoderLayer` is the same, with other names and with masks that say True for hidden:
+# PyTorch's `nn.TransformerDecoderLayer` is the same, with other names and with masks that say True for hidden. **Will
+# all numbers agree?**
 
 # %% tags=["demo"]
 THEIRS = {"self_attn": "self_attention", "multihead_attn": "cross_attention", "out_proj": "W_o"}
@@ -248,32 +259,43 @@ THEIRS |= {"linear1": "feed_forward.W_1", "linear2": "feed_forward.W_2"} | {f"no
 
 with interactive.once_solved("DecoderLayer"), torch.no_grad():
     torch.manual_seed(0)
-    mine = DecoderLayer(16, 2, 64, 0.0, "pre").eval()
-    theirs = nn.TransformerDecoderLayer(16, 2, 64, 0.0, batch_first=True, norm_first=True).eval()
-    ours = mine.state_dict()
-    for name, tensor in theirs.state_dict().items():
-        path = ".".join(THEIRS.get(part, part) for part in name.split("."))
-        together = "in_proj_" in path
-        tensor.copy_(torch.cat([ours[path.replace("in_proj_", f"W_{r}.")] for r in "qkv"]) if together else ours[path])
     x, memory = torch.randn(2, 5, 16), torch.randn(2, 7, 16)
     past, real = causal_mask(5, like=x), padding_mask(torch.tensor([7, 4]), 7)
-    a = mine(x, memory, past, real)
-    b = theirs(x, memory, tgt_mask=~past, memory_key_padding_mask=~real[:, 0, 0])
-    print(f"largest difference: {(a - b).abs().max():.0e}")
+    for order in ("post", "pre"):
+        mine = DecoderLayer(16, 2, 64, 0.0, order).eval()
+        for parameter in mine.parameters():  # a fresh norm has gains of 1 and biases of 0, which hide a swap
+            parameter.add_(0.2 * torch.randn_like(parameter))
+        theirs = nn.TransformerDecoderLayer(16, 2, 64, 0.0, batch_first=True, norm_first=order == "pre").eval()
+        ours = mine.state_dict()
+        for name, tensor in theirs.state_dict().items():
+            path = ".".join(THEIRS.get(part, part) for part in name.split("."))
+            if "in_proj_" in path:  # PyTorch keeps W_q, W_k and W_v in one matrix
+                tensor.copy_(torch.cat([ours[path.replace("in_proj_", f"W_{role}.")] for role in "qkv"]))
+            else:
+                tensor.copy_(ours[path])
+        a = mine(x, memory, past, real)
+        b = theirs(x, memory, tgt_mask=~past, memory_key_padding_mask=~real[:, 0, 0])
+        print(f"{order}-order: largest difference, by place")
+        for sentence, gap in enumerate((a - b).abs().amax(-1)):
+            print(f"  sentence {sentence}  ", "  ".join(f"{number:.0e}" for number in gap))
 
 # %% [markdown]
 # ## Is there a hole in the hand?
 #
-# Chapter 12 ended with a test that needs no knowledge of the model. Here is its twin. Ask the model about some tokens. Exchange every token *behind* place $t$, and ask again.
-# The answers up to $t$ may not change. Do so for every $t$.
+# Every number agrees, to the last digit or two. So the layer is right. Is the *model* that you put it into?
+#
+# Chapter 12 had a test that needs no knowledge of the model. Here is its twin. Ask the model about some tokens.
+# Exchange every token *behind* place $t$, and ask again. The answers up to $t$ may not change. Do so for every $t$.
 #
 # {{exercise future_leak}}
 #
-# Write it. `model(tokens)` takes ids `(B, T)` and gives one answer a place, `(B, T, …)`. The first line is given: `other` has another token at every
-# place. For each $t$ from 0 to $T - 2$, keep tokens 0 to $t$ and take the ones behind from `other`. Return the largest change, up or down, of any number of any answer at
-# places 0 to $t$, as one number.
+# Write it. `model(tokens)` takes ids `(B, T)` and gives one answer a place, `(B, T, …)`. The first line is given:
+# `other` has another token at every place. For each $t$ from 0 to $T - 2$, keep tokens 0 to $t$ and take the ones
+# behind from `other`. Return the largest change, up or down, of any number of any answer at places 0 to $t$, as one
+# number.
 #
-# *By hand:* a model answers every token with the *next* one. For `[3, 7]`, `other` is `[7, 3]`. With $t = 0$ we ask about `[3, 3]`: the answer at place 0 was 7 and is 3, so the leak is 4.
+# *By hand:* a model answers every token with the *next* one. For `[3, 7]`, `other` is `[7, 3]`. With $t = 0$ we ask
+# about `[3, 3]`: the answer at place 0 was 7 and is 3, so the leak is 4.
 #
 # <details><summary>Hint 1: the idea</summary>
 #
@@ -311,15 +333,17 @@ def future_leak(model, tokens):
 # %% [markdown]
 # ## Four writers
 #
-# A task that a child can do: write a word *backwards*. Words have 3 to 7 letters, drawn by chance, so there is nothing to be guessed: whoever writes them right has
-# read them. An encoder of one layer reads, a decoder of one layer writes; both are 32 wide. We train four of them, which differ in one line each:
+# A task that a child can do: write a word *backwards*. Words have 3 to 7 letters, drawn by chance, so there is nothing
+# to be guessed: whoever writes them right has read them. An encoder of one layer reads, a decoder of one layer writes;
+# both are 32 wide. We train four of them, which differ in one line each:
 #
 # - **right**: as above,
 # - **not moved**: the decoder reads the targets themselves, without `shift_right`,
 # - **no causal mask**: nothing covers the future,
 # - **masks swapped**: each attention gets the other's mask. (All words here are padded to 7 letters, so shapes agree.)
 #
-# **Which one will have the lowest loss? Which of them can write? And can you tell from the loss curve that something is wrong?**
+# A guess among ten letters costs $\ln 10 = 2.3$ (dotted). **Which one will have the lowest loss? Which of them can
+# write? And can you tell from the loss curve that something is wrong?**
 
 # %% tags=["demo"]
 LETTERS, LONGEST, PAD, BOS = 12, 7, 0, 1
@@ -396,6 +420,7 @@ with interactive.once_solved("shift_right and DecoderLayer"):
         fig, ax = plt.subplots(figsize=(7.6, 3.4))
         for (kind, (_, losses, _)), colour in zip(writers.items(), (BLUE, ORANGE, GREEN, PURPLE), strict=True):
             ax.semilogy(torch.tensor(losses).unfold(0, 5, 5).mean(-1), color=colour, label=kind)
+        ax.axhline(torch.tensor(10.0).log(), color=INK, linestyle=":", linewidth=1)
         ax.set(xlabel="step", ylabel="loss", xticks=[0, 20, 40, 60, 80], xticklabels=[0, 100, 200, 300, 400])
         fig.legend(loc="outside right center")
         plt.show()
@@ -404,13 +429,15 @@ with interactive.once_solved("shift_right and DecoderLayer"):
         print(f"{kind:15} {sum(losses[45:55]) / 10:12.3f} {sum(losses[-20:]) / 20:15.4f} {right:16.1%}")
 
 # %% [markdown]
-# Look at the beginning of the curves, not at the end. The honest writer has to find out how to read the source before it can do anything; its loss stays up at first. The
-# others have their answer in front of them. **A loss that falls too early, and to a value that the task does not allow, is a leak.** Nobody can guess the next letter of a random
-# word after fifty steps.
+# Look at the beginning of the curves, not at the end. The honest writer has to find out how to read the source before
+# it can do anything, and its loss stays up at first. The others have their answer in front of them. At the end all four
+# are near 0, and nothing in their losses tells them apart: the task allows it, for whoever has read the word. What it
+# does not allow is to be there *at once*. **A loss that falls too early, or below what the task allows, is a leak.**
 #
-# In training they are perfect. On an empty sheet they are worth nothing, because there the letter through the hole has not been written yet.
+# In training all four are nearly perfect. On an empty sheet three of them are worth nothing, because there the letter
+# through the hole has not been written yet.
 #
-# And your tests find each of them before a single step of training:
+# And your test finds each of them before a single step of training:
 
 # %% tags=["demo"]
 with interactive.once_solved("shift_right, DecoderLayer and future_leak"):
@@ -428,23 +455,64 @@ with interactive.once_solved("shift_right, DecoderLayer and future_leak"):
             print(f"{kind:15} leak {future_leak(answers, target):.6f}")
 
 # %% [markdown]
+# ### The holes, mapped
+#
+# A leak is one number. Where is the hole? Exchange one letter of the target at a time, and see which answers move.
+# **Draw on paper, for each of the four, which places may answer to which letters.** What is asked at place $t$ may
+# depend on letters 0 to $t - 1$, and on no other.
+
+# %% tags=["demo", "hide-input"] alt="Four maps: the letter of the target that was exchanged, 0 to 6, from left to right, and the place whose answer moved, 0 to 6, from top to bottom. Right: blue squares below the diagonal, nothing else. Not moved: in addition an orange diagonal, for each answer sees its own letter. No causal mask and masks swapped: orange squares on and above the diagonal too, all but the last column, in every row."
+with interactive.once_solved("shift_right and DecoderLayer"), torch.no_grad(), plotting.house_style():
+    source, target, lengths = words(40, torch.Generator().manual_seed(6))
+    fig, axes = plt.subplots(1, 4, figsize=(11, 3.1), sharey=True)
+    for ax, kind in zip(axes, KINDS, strict=True):
+        torch.manual_seed(0)
+        model = Writer(kind).eval()
+
+        def logits(tokens, model=model, kind=kind):
+            return model(source, lengths, tokens if kind == "not moved" else shift_right(tokens, BOS))
+
+        for letter in range(LONGEST):
+            changed = target.clone()
+            changed[:, letter] = 2 + (target[:, letter] - 1) % (LETTERS - 2)  # another letter
+            moved = (logits(changed) - logits(target)).norm(dim=-1).mean(0)
+            for place in range(LONGEST):
+                square = (letter - 0.45, place - 0.45)
+                colour = "none" if moved[place] < 1e-5 else BLUE if letter < place else ORANGE
+                ax.add_patch(plt.Rectangle(square, 0.9, 0.9, facecolor=colour, edgecolor=INK, linewidth=0.4))
+        ax.set(xlim=(-0.6, 6.6), ylim=(6.6, -0.6), aspect="equal", title=kind, xlabel="letter exchanged")
+        ax.set(xticks=range(LONGEST), yticks=range(LONGEST))
+        ax.grid(False)
+    axes[0].set_ylabel("answer at place")
+    plt.show()
+
+# %% [markdown]
+# Blue is the past, orange a hole. Without `shift_right` the hole is as narrow as it can be, one square in a row, and it
+# is enough: it is the very letter that is asked for. Without the causal mask the whole row is open but for the last
+# letter, which nobody reads. With the masks swapped the map is the same: the mask that hides padding of the source
+# hides no future. (Here and there it hides a place behind the end of a word; what you see is an average over 40 words.)
+#
 # ## Quiz
 #
-# **1.** Place $t$ of the decoder reads $y_{t-1}$. Why is the diagonal of the causal mask True, then? Should $t$ not be forbidden to look at itself?
+# **1.** Place $t$ of the decoder reads $y_{t-1}$. Why is the diagonal of the causal mask True, then? Should $t$ not be
+# forbidden to look at itself?
 #
 # <details><summary>Answer</summary>
 #
-# At place $t$ stands $y_{t-1}$, which has been written. The move has already taken the future off by one; the mask hides what stands *behind* place $t$. With the diagonal
-# forbidden as well, place $t$ would not know the last word written.
+# At place $t$ stands $y_{t-1}$, which has been written. The move has already taken the future off by one; the mask
+# hides what stands *behind* place $t$. With the diagonal forbidden as well, place $t$ would not know the last word
+# written.
 #
 # </details>
 #
-# **2.** In training, all places are answered in one pass. In writing, one after the other. What would happen if the two were different by a bug, say a mask that is off by one in training only?
+# **2.** In training, all places are answered in one pass. In writing, one after the other. What would happen if the two
+# were different by a bug, say a mask that is off by one in training only?
 #
 # <details><summary>Answer</summary>
 #
-# Training sees more (or less) than writing does, so training loss and quality of the writing part company. A good test feeds the model's own greedy output back as a target, and compares the
-# logits of one pass with those collected step by step: they have to be equal.
+# Training sees more (or less) than writing does, so training loss and quality of the writing part company. A good test
+# feeds the model's own greedy output back as a target, and compares the logits of one pass with those collected step by
+# step: they have to be equal.
 #
 # </details>
 #
@@ -452,15 +520,18 @@ with interactive.once_solved("shift_right, DecoderLayer and future_leak"):
 #
 # <details><summary>Answer</summary>
 #
-# The whole source is there before the first word is written. If it is not, as in interpreting while somebody still speaks, then place $t$ may look only at what has been heard by then (chapter 23).
+# The whole source is there before the first word is written. If it is not, as in interpreting while somebody still
+# speaks, then place $t$ may look only at what has been heard by then (chapter 23).
 #
 # </details>
 #
-# **4.** A colleague passes the cross-attention's *weights* to the decoder's next part in place of its output. $S$ happens to be `d_model`, so nothing fails. What can the decoder still know of the source?
+# **4.** A colleague passes the cross-attention's *weights* to the decoder's next part in place of its output. $S$
+# happens to be `d_model`, so nothing fails. What can the decoder still know of the source?
 #
 # <details><summary>Answer</summary>
 #
-# Where it looked, and nothing of what is there. It can count and copy places; it cannot read a word. If $S$ differs from sentence to sentence, the shapes would tell.
+# Where it looked, and nothing of what is there. It can count and copy places; it cannot read a word. If $S$ differs
+# from sentence to sentence, the shapes would tell.
 #
 # </details>
 #
@@ -468,28 +539,39 @@ with interactive.once_solved("shift_right, DecoderLayer and future_leak"):
 #
 # <details><summary>A model answer</summary>
 #
-# In training the decoder goes on from the *true* previous tokens, whatever it would have written itself. So all positions can be trained in parallel, in one pass with a causal mask, and early mistakes do not
-# spoil the rest of the sentence for learning.
+# In training the decoder goes on from the *true* previous tokens, whatever it would have written itself. So all
+# positions can be trained in parallel, in one pass with a causal mask, and early mistakes do not spoil the rest of the
+# sentence for learning.
 #
-# The price is a mismatch: in use it goes on from its own words, among them mistakes of a kind that it has never seen in its input (*exposure bias*). It matters the more the longer the text and the weaker the model. Remedies: scheduled sampling,
-# training on whole generated sequences with a reward, or simply a better model; for large language models it is less of a trouble than was feared.
+# The price is a mismatch: in use it goes on from its own words, among them mistakes of a kind that it has never seen in
+# its input (*exposure bias*). It matters the more the longer the text and the weaker the model. Remedies: scheduled
+# sampling, training on whole generated sequences with a reward, or simply a better model; for large language models it
+# is less of a trouble than was feared.
 #
-# *What a weak answer says:* "The teacher corrects the student." Nobody corrects anything: the student's word is not even looked at.
+# *What a weak answer says:* "The teacher corrects the student." Nobody corrects anything: the student's word is not
+# even looked at.
 #
 # </details>
 #
 # ## Summary
 #
-# - The decoder reads what it should write, moved by one: `shift_right`. Place $t$ reads $y_{t-1}$ and is asked for $y_t$.
-# - A layer looks back (causal mask), looks across (padding mask of the source), thinks. Queries come from the one who writes, keys *and* values from the memory.
-# - Forget the move or the mask, or exchange the masks, and the loss becomes wonderful. A loss below what the task allows is a leak.
-# - `future_leak` finds holes without knowing the model.
+# - The decoder reads what it should write, moved by one: `shift_right`. Place $t$ reads $y_{t-1}$ and is asked for
+#   $y_t$.
+# - A layer looks back (causal mask), looks across (padding mask of the source), thinks. Queries come from the one who
+#   writes, keys *and* values from the memory.
+# - Forget the move or the mask, or exchange the masks, and the loss becomes wonderful. A loss that falls too early, or
+#   below what the task allows, is a leak.
+# - `future_leak` finds holes without knowing the model. Exchanging one letter at a time maps them.
 #
 # ## Further reading
 #
-# - R. J. Williams, D. Zipser, "A Learning Algorithm for Continually Running Fully Recurrent Neural Networks", 1989. Teacher forcing.
-# - S. Bengio, O. Vinyals, N. Jaitly, N. Shazeer, "Scheduled Sampling for Sequence Prediction with Recurrent Neural Networks", 2015. Its price, and a remedy.
-# - A. Vaswani et al., "Attention Is All You Need", 2017. The decoder, its masks, and the move by one: sections 3.1 and 3.2.3.
+# - R. J. Williams, D. Zipser, "A Learning Algorithm for Continually Running Fully Recurrent Neural Networks", 1989.
+#   Teacher forcing.
+# - S. Bengio, O. Vinyals, N. Jaitly, N. Shazeer, "Scheduled Sampling for Sequence Prediction with Recurrent Neural
+#   Networks", 2015. Its price, and a remedy.
+# - A. Vaswani et al., "Attention Is All You Need", 2017. The decoder, its masks, and the move by one: sections 3.1 and
+#   3.2.3.
 # - P. J. Liu et al., "Generating Wikipedia by Summarizing Long Sequences", 2018. A decoder without an encoder.
 #
-# **Next:** chapter 14. Reader and writer meet, and you train the whole Transformer.
+# **Next:** [14 · The Transformer](../14_transformer/14_transformer.ipynb). Reader and writer meet, and you train the
+# whole Transformer.

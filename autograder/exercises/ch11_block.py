@@ -291,14 +291,34 @@ def holds_mean_and_variance_fast(x, gain, bias, eps=1e-5):
     return gain * (x - mean) / torch.sqrt(variance + eps) + bias
 
 
+@layer_norm.misconception(caught_by=test_gradients_of_layer_norm)
+def holds_the_variance_fast(x, gain, bias, eps=1e-5):
+    """The numbers are right, the gradient is not: the variance was detached, as if it did not depend on x. It does: a
+    change of x along x itself changes nothing in the answer, and its gradient has to say so."""
+    mean = x.mean(-1, keepdim=True)
+    return gain * (x - mean) / torch.sqrt(x.detach().var(-1, correction=0, keepdim=True) + eps) + bias
+
+
+@layer_norm.misconception(caught_by=test_norm_of_known_numbers)
+def multiplies_by_one_more(x, gain, bias, eps=1e-5):
+    """It was multiplied by 1 + gain. Some models keep their gains like that, near 0; here the gain itself
+    multiplies."""
+    return _normed(x, 1 + gain, bias, eps)
+
+
+@layer_norm.misconception(caught_by=test_eps_stands_inside_the_root)
+def subtracts_squares(x, gain, bias, eps=1e-5):
+    """The variance was computed as mean(x²) − mean(x)². On paper that is the same. In float32 two large numbers are
+    subtracted that differ in their last digits, and the digits that are left are noise: take mean((x − mean)²)."""
+    return _normed(x, gain, bias, eps, variance=lambda x, mean: (x**2).mean(-1, keepdim=True) - mean**2)
+
+
 @layer_norm.misconception(caught_by=test_layer_norm_takes_every_kind_of_tensor)
 def norm_that_edits_x(x, gain, bias, eps=1e-5):
-    """The answer is right, but the caller's x is changed: `x -= …` and `x /= …` write into the tensor that was passed
-    in."""
-    answer = norms.layer_norm(x, gain, bias, eps)
-    if not x.requires_grad:
-        x -= x.mean(-1, keepdim=True)
-    return answer
+    """The caller's x is changed: `x -= …` and `x /= …` write into the tensor that was passed in, and where gradients
+    are wanted PyTorch refuses. Give the difference a name of its own."""
+    x -= x.mean(-1, keepdim=True)
+    return gain * x / torch.sqrt((x**2).mean(-1, keepdim=True) + eps) + bias
 
 
 @layer_norm.alternative
@@ -407,6 +427,13 @@ def forgets_the_root(x, gain, eps=1e-6):
 def divides_by_the_mean_size(x, gain, eps=1e-6):
     """It was divided by the mean of |x|. Squares, their mean, and then the root."""
     return _rms(x, gain, eps, divide=lambda x, s, eps: x / (x.abs().mean(-1, keepdim=True) + eps))
+
+
+@rms_norm.misconception(caught_by=test_rms_of_known_numbers)
+def squares_the_mean(x, gain, eps=1e-6):
+    """The mean was squared, not the numbers: positive and negative ones cancel, and what is left may be anything. First
+    squares, then their mean."""
+    return gain * x / torch.sqrt(x.mean(-1, keepdim=True) ** 2 + eps)
 
 
 @rms_norm.misconception(caught_by=test_rms_of_each_position)
@@ -886,6 +913,20 @@ def norms_the_answer_only(x, sublayer, norm, order):
     return x + norm(sublayer(x)) if order == "post" else x + sublayer(norm(x))
 
 
+@residual.misconception(caught_by=test_residual_of_known_numbers)
+def norms_every_answer(x, sublayer, norm, order):
+    """Whatever `order` says, the norm is put on the sublayer's *answer*: `x + norm(sublayer(x))`. With "post" it is put
+    on the sum, with "pre" on what the sublayer reads."""
+    return x + norm(sublayer(x))
+
+
+@residual.misconception(caught_by=test_norm_before_the_sublayer)
+def norms_question_and_answer(x, sublayer, norm, order):
+    """With "pre" the norm is used twice, on what the sublayer reads and on what it says. There are models built like
+    that; here its answer is added as it is: `x + sublayer(norm(x))`."""
+    return norm(x + sublayer(x)) if order == "post" else x + norm(sublayer(norm(x)))
+
+
 @residual.misconception(caught_by=test_norm_after_the_sum)
 def norms_x_only(x, sublayer, norm, order):
     """With "post" x was normed and the sublayer's answer was not: `norm(x) + sublayer(x)`. The norm is put on the
@@ -955,13 +996,22 @@ def closes_the_road_to_gradients(x, sublayer, norm, order):
 
 
 @residual.misconception(caught_by=test_the_road_carries_gradients)
+def closes_the_side_street_to_gradients(x, sublayer, norm, order):
+    """The numbers are right, but the sublayer reads a detached x: gradients come down the road alone, and what stands
+    below never hears what this sublayer would have wanted to read."""
+    y = x.detach()
+    return norm(x + sublayer(y)) if order == "post" else x + sublayer(norm(y))
+
+
+@residual.misconception(caught_by=test_the_road_carries_gradients)
 def residual_that_edits_x(x, sublayer, norm, order):
-    """The answer is right, but the caller's x is changed: `x += sublayer(x)` writes into it. Write `x = x +
-    sublayer(x)`."""
-    answer = block.residual(x, sublayer, norm, order)
-    if not x.requires_grad:
-        x += 1
-    return answer
+    """The caller's x is changed: `x += sublayer(x)` writes into it, and where gradients are wanted PyTorch refuses.
+    Write `x = x + sublayer(x)`."""
+    if order == "post":
+        x += sublayer(x)
+        return norm(x)
+    x += sublayer(norm(x))
+    return x
 
 
 @residual.alternative

@@ -22,6 +22,7 @@ WHOLE_LAYERS = (
 )
 B, T, D_MODEL, H, D_FF = 3, 7, 10, 2, 13  # d_model is H times 5; all others are primes
 SIZES = (D_MODEL, H, D_FF)
+KINDS = ("weight", "bias")
 
 
 def _normal(rng, *shape, dtype=torch.float32):
@@ -170,6 +171,26 @@ def test_dropout_falls_on_what_each_half_adds(student, rng):
 
 
 @EncoderLayer.check(points=1)
+def test_both_parts_drop_inside(student, rng):
+    """`dropout` is handed to the attention and to the feed-forward network, which drop inside themselves, too."""
+    x = _normal(rng, B, T, D_MODEL)
+    for part, last in (("self_attention", "W_o"), ("feed_forward", "W_2")):
+        module, ours = _layers(student, rng, "pre", dropout=0.5)
+        other = "feed_forward.W_2" if last == "W_o" else "self_attention.W_o"
+        silent = ours.state_dict() | {f"{other}.{name}": 0 * ours.state_dict()[f"{other}.{name}"] for name in KINDS}
+        ours.load_state_dict(silent)  # the other half adds nothing
+        twice = 2 * (ours(x) - x)  # what is left of it, if only the answer is dropped
+        module.load(silent)
+        module.train()
+        came = torch.as_tensor(expect.is_array(module(x), (B, T, D_MODEL))) - x
+        expect.true(
+            bool(((came - twice).abs() > 1e-3)[came != 0].any()),
+            f"In training, with a dropout of 0.5, nothing is dropped inside `{part}`.",
+            "Was `dropout` handed on when the part was made?",
+        )
+
+
+@EncoderLayer.check(points=1)
 def test_the_layer_can_be_trained(student, rng):
     """Gradients reach the input and every parameter; a saved layer, loaded into a fresh one, answers alike."""
     x, g = _normal(rng, B, T, D_MODEL), _normal(rng, B, T, D_MODEL)
@@ -305,6 +326,16 @@ class LayerThatThinksFirst(_Layer):
     def forward(self, x, mask=None):
         x = self.add(x, self.think, self.norm_1)
         return self.add(x, lambda x: self.attend(x, mask), self.norm_2)
+
+
+@EncoderLayer.misconception(caught_by=test_a_layer_of_the_paper)
+class LayerThatThinksFirstWithItsOwnNorm(_Layer):
+    """Each half has its own norm, but they come in the wrong order: the feed-forward network first, then attention.
+    First gather, then think."""
+
+    def forward(self, x, mask=None):
+        x = self.add(x, self.think, self.norm_2)
+        return self.add(x, lambda x: self.attend(x, mask), self.norm_1)
 
 
 @EncoderLayer.misconception(caught_by=test_a_layer_of_the_paper)
@@ -576,6 +607,55 @@ class LayerWithoutDropout(_Layer):
 
 
 @EncoderLayer.misconception(caught_by=test_dropout_falls_on_what_each_half_adds)
+class LayerWithoutDropoutOnItsAttention(_Layer):
+    """What the *attention* adds is never dropped; what the feed-forward network adds is. Both halves: dropout is the
+    last thing before either sum."""
+
+    def attend(self, x, mask):
+        return self.self_attention(x, x, x, mask)
+
+
+@EncoderLayer.misconception(caught_by=test_dropout_falls_on_what_each_half_adds)
+class LayerWithoutDropoutOnItsThoughts(_Layer):
+    """What the *feed-forward network* adds is never dropped; what the attention adds is. Its own dropout falls on the
+    hidden numbers, between its matrices; one more belongs behind it."""
+
+    def think(self, x):
+        return self.feed_forward(x)
+
+
+@EncoderLayer.misconception(caught_by=test_both_parts_drop_inside)
+class LayerWhoseAttentionDropsNothing(_Layer):
+    """`dropout` was not handed to the attention, so none of its weights is ever dropped in training:
+    `MultiHeadAttention(d_model, num_heads, dropout)`."""
+
+    def __init__(self, d_model, num_heads, d_ff, dropout=0.1, order="post"):
+        super().__init__(d_model, num_heads, d_ff, dropout, order)
+        self.self_attention = MultiHeadAttention(d_model, num_heads)
+
+
+@EncoderLayer.misconception(caught_by=test_both_parts_drop_inside)
+class LayerWhoseFeedForwardDropsNothing(_Layer):
+    """`dropout` was not handed to the feed-forward network, so none of its hidden numbers is ever dropped in training:
+    `FeedForward(d_model, d_ff, dropout)`."""
+
+    def __init__(self, d_model, num_heads, d_ff, dropout=0.1, order="post"):
+        super().__init__(d_model, num_heads, d_ff, dropout, order)
+        self.feed_forward = FeedForward(d_model, d_ff)
+
+
+@EncoderLayer.misconception(caught_by=test_both_parts_drop_inside)
+class LayerWhosePartsDropNothing(_Layer):
+    """`dropout` was handed to neither part. It falls on what the halves add, and nothing is dropped inside them:
+    hand it to `MultiHeadAttention` and to `FeedForward`."""
+
+    def __init__(self, d_model, num_heads, d_ff, dropout=0.1, order="post"):
+        super().__init__(d_model, num_heads, d_ff, dropout, order)
+        self.self_attention = MultiHeadAttention(d_model, num_heads)
+        self.feed_forward = FeedForward(d_model, d_ff)
+
+
+@EncoderLayer.misconception(caught_by=test_dropout_falls_on_what_each_half_adds)
 class LayerThatAlwaysDrops(_Layer):
     """Dropout is at work in evaluation, too: `F.dropout` drops unless it is told `training=self.training`. Keep an
     `nn.Dropout` as a part, which knows the mode."""
@@ -634,8 +714,8 @@ class LayerWrittenOut(nn.Module):
         super().__init__()
         self.pre = order == "pre"
         self.norm_1, self.norm_2 = nn.LayerNorm(d_model), nn.LayerNorm(d_model)
-        self.self_attention = MultiHeadAttention(d_model, num_heads)
-        self.feed_forward = FeedForward(d_model, d_ff)
+        self.self_attention = MultiHeadAttention(d_model, num_heads, dropout)
+        self.feed_forward = FeedForward(d_model, d_ff, dropout)
         self.drop_1, self.drop_2 = nn.Dropout(dropout), nn.Dropout(dropout)
 
     def forward(self, x, mask=None):
@@ -662,13 +742,15 @@ class LayerOfSmallerParts(nn.Module):
     def forward(self, x, mask=None):
         halves = [
             (self.norm_1, lambda y: self.self_attention(y, y, y, mask)),
-            (self.norm_2, lambda y: self.feed_forward["W_2"](self.feed_forward["W_1"](y).relu())),
+            (self.norm_2, lambda y: self.feed_forward["W_2"](self.drop(self.feed_forward["W_1"](y).relu()))),
         ]
         for norm, sublayer in halves:
-            y = sublayer(norm(x) if self.order == "pre" else x)
-            x = x + nn.functional.dropout(y, self.p, self.training)
+            x = x + self.drop(sublayer(norm(x) if self.order == "pre" else x))
             x = norm(x) if self.order == "post" else x
         return x
+
+    def drop(self, y):
+        return nn.functional.dropout(y, self.p, self.training)
 
 
 # ----------------------------------------------------------------------------------------------------------- Encoder
@@ -690,7 +772,7 @@ def _encoders(student, rng, order, layers=LAYERS, dropout=0.0):
 @Encoder.check(points=1)
 def test_the_encoder_has_layers_and_a_norm(student, rng):
     """Its parts are `layers.0`, `layers.1`, … with weights of their own, and one `norm`."""
-    for layers in (1, LAYERS):
+    for layers in (LAYERS, 1):
         ours = reference.Encoder(layers, *SIZES)
         _has_the_parts(
             ours,
@@ -819,6 +901,31 @@ class EncoderThatNormsEachTime(_Stack):
 
 
 @Encoder.misconception(caught_by=test_without_layers_the_norm_is_left)
+class EncoderThatNormsOnlyInPre(_Stack):
+    """The final norm is applied with `order="pre"` only. In post-order it is not needed, as the paper shows; the stack
+    here has it in both, as PyTorch's has, so that its parts do not depend on an option."""
+
+    def __init__(self, num_layers, d_model, num_heads, d_ff, dropout=0.1, order="post"):
+        super().__init__(num_layers, d_model, num_heads, d_ff, dropout, order)
+        self.order = order
+
+    def forward(self, x, mask=None):
+        x = self.through(x, mask)
+        return self.norm(x) if self.order == "pre" else x
+
+
+@Encoder.misconception(caught_by=test_each_layer_reads_what_the_last_one_wrote)
+class EncoderThatNormsBetweenItsLayers(_Stack):
+    """The norm is applied after *every* layer, and not at the end. It comes once, behind the loop: between layers the
+    road stays open, and without layers there is still one norm."""
+
+    def forward(self, x, mask=None):
+        for layer in self.layers:
+            x = self.norm(layer(x, mask))
+        return x
+
+
+@Encoder.misconception(caught_by=test_without_layers_the_norm_is_left)
 class EncoderWithTheNormInItsLoop(_Stack):
     """`return self.norm(x)` (or the norm of each layer's answer) stands inside the loop, so an encoder without layers
     norms nothing, and one with several stops after the first."""
@@ -874,6 +981,17 @@ class EncoderWithAResidualRoundAll(_Stack):
 
 
 @Encoder.misconception(caught_by=test_each_layer_reads_what_the_last_one_wrote)
+class EncoderWithAResidualRoundEach(_Stack):
+    """The input of each layer is added to its answer once more: `x + layer(x)`. A layer has its residual connections
+    inside: `x = layer(x, mask)`."""
+
+    def through(self, x, mask):
+        for layer in self.layers:
+            x = x + layer(x, mask)
+        return x
+
+
+@Encoder.misconception(caught_by=test_each_layer_reads_what_the_last_one_wrote)
 class EncoderThatStopsEarly(_Stack):
     """The last layer is never used: a loop runs to `num_layers − 1`."""
 
@@ -910,6 +1028,14 @@ class EncoderOfOneLayer(_Stack):
 
     def __init__(self, num_layers, *layer, **options):
         super().__init__(1, *layer, **options)
+
+
+@Encoder.misconception(caught_by=test_the_encoder_has_layers_and_a_norm)
+class EncoderOfOneLayerTooFew(_Stack):
+    """There is one layer too few: `range(num_layers − 1)`, or a `range` that begins at 1."""
+
+    def __init__(self, num_layers, *layer, **options):
+        super().__init__(max(num_layers - 1, 0), *layer, **options)
 
 
 @Encoder.misconception(caught_by=test_the_encoder_has_layers_and_a_norm)
@@ -963,10 +1089,10 @@ class EncoderWithTheMaskTurnedRound(_Stack):
 
 @Encoder.misconception(caught_by=test_the_encoder_hands_its_options_on)
 class EncoderThatForgetsDropout(_Stack):
-    """`dropout` was taken and not handed to the layers."""
+    """`dropout` was taken and not handed to the layers: they drop a tenth, as they do when nobody says anything."""
 
     def __init__(self, num_layers, d_model, num_heads, d_ff, dropout=0.1, order="post"):
-        super().__init__(num_layers, d_model, num_heads, d_ff, 0.0, order)
+        super().__init__(num_layers, d_model, num_heads, d_ff, order=order)
 
 
 @Encoder.misconception(caught_by=test_each_layer_reads_what_the_last_one_wrote)
@@ -1137,6 +1263,7 @@ def test_the_model_is_asked_twice(student, rng):
     length)."""
     for extra, pad in ((3, 0), (11, 7)):
         tokens = _ids(rng)
+        tokens = torch.where(tokens == pad, pad + 1, tokens)  # they hold no padding
         model = _Model(_table(rng), leak=1.3)
         want = reference.padding_leak(model, tokens, pad=pad, extra=extra)
         model.shown.clear()
@@ -1213,6 +1340,13 @@ def turns_the_mask_round(model, tokens, pad=0, extra=3):
     return _measured(model, tokens, pad, extra, masks=lambda a, b: (a, ~b))
 
 
+@padding_leak.misconception(caught_by=test_a_model_that_obeys_its_mask_leaks_nothing)
+def turns_both_masks_round(model, tokens, pad=0, extra=3):
+    """Both masks were turned round: the first hides every token, the second permits nothing but padding. True
+    means *may attend*."""
+    return _measured(model, tokens, pad, extra, masks=lambda a, b: (~a, ~b))
+
+
 @padding_leak.misconception(caught_by=test_the_model_is_asked_twice)
 def asks_the_first_time_without_a_mask(model, tokens, pad=0, extra=3):
     """The tokens alone were shown without a mask. There is nothing to hide, and the model still takes two
@@ -1232,6 +1366,13 @@ def keeps_the_sign(model, tokens, pad=0, extra=3):
     """The largest *difference* was returned, not the largest in size: an answer that falls by 5 counts for nothing.
     Take `.abs()` before `.max()`."""
     return _measured(model, tokens, pad, extra, compare=lambda a, b: float((a - b).max()))
+
+
+@padding_leak.misconception(caught_by=test_a_leak_is_measured)
+def keeps_the_other_sign(model, tokens, pad=0, extra=3):
+    """The largest *fall* was returned, not the largest change: an answer that rises by 5 counts for nothing. Take
+    `.abs()` before `.max()`."""
+    return _measured(model, tokens, pad, extra, compare=lambda a, b: float((b - a).max()))
 
 
 @padding_leak.misconception(caught_by=test_a_leak_is_measured)
@@ -1318,6 +1459,17 @@ def pads_in_front(model, tokens, pad=0, extra=3):
 
 
 @padding_leak.misconception(caught_by=test_the_model_is_asked_twice)
+def pads_in_front_and_masks_behind(model, tokens, pad=0, extra=3):
+    """The padding was put in front of the tokens, and the mask hides what is behind: `padding_mask(lengths, length)`
+    takes the first `lengths` positions for real. Padding comes behind."""
+    n, length = tokens.shape
+    longer = torch.cat([tokens.new_full((n, extra), pad), tokens], 1)
+    lengths = torch.full((n,), length)
+    alone = model(tokens, padding_mask(lengths, length))
+    return float((model(longer, padding_mask(lengths, length + extra))[:, extra:] - alone).abs().max())
+
+
+@padding_leak.misconception(caught_by=test_the_model_is_asked_twice)
 def pads_with_zero(model, tokens, pad=0, extra=3):
     """The padding is 0, whatever `pad` says. Which id means padding differs from vocabulary to vocabulary."""
     return _measured(model, tokens, 0, extra)
@@ -1386,3 +1538,11 @@ def leak_with_the_longer_one_first(model, tokens, pad=0, extra=3):
     for a, b in zip(after.flatten(), before.flatten(), strict=True):
         worst = max(worst, abs(a.item() - b.item()))
     return worst
+
+
+@padding_leak.alternative
+def leak_by_the_id_of_padding(model, tokens, pad=0, extra=3):
+    longer = nn.functional.pad(tokens, (0, extra), value=pad)
+    answers = [model(ids, (ids != pad)[:, None, None]) for ids in (tokens, longer)]
+    gap = answers[0] - answers[1][:, : tokens.shape[1]]
+    return torch.maximum(gap.max(), -gap.min())

@@ -16,6 +16,7 @@ from autograder.exercise import Exercise
 B, T, S = 3, 5, 7
 D_MODEL, H, D_FF = 10, 2, 13  # d_model is H times 5; all others are primes
 SIZES = (D_MODEL, H, D_FF)
+KINDS = ("weight", "bias")
 SQUARE = 5
 VOCABULARY, BOS = 23, 1
 
@@ -334,6 +335,52 @@ def scales_by_the_model(x, memory, W_q, W_k, W_v, mask=None):
 
 
 @cross_attention.misconception(caught_by=test_cross_attention_of_known_numbers)
+def forgets_the_root(x, memory, W_q, W_k, W_v, mask=None):
+    """The scores are divided by d_k, not by its root: they come out too small, and the weights too even."""
+    return _cross(x, memory, W_q, W_k, W_v, mask, scale=float(W_k.shape[-1]))
+
+
+@cross_attention.misconception(caught_by=test_cross_attention_of_known_numbers)
+def scales_by_the_source(x, memory, W_q, W_k, W_v, mask=None):
+    """The scores are divided by √S, the root of the source's length. It is the width of queries and keys that counts,
+    √d_k: their dot product has d_k summands."""
+    return _cross(x, memory, W_q, W_k, W_v, mask, scale=memory.shape[-2] ** 0.5)
+
+
+@cross_attention.misconception(caught_by=test_the_decoder_asks_and_the_memory_answers)
+def scales_by_the_values(x, memory, W_q, W_k, W_v, mask=None):
+    """The scores are divided by √d_v, the width of the values. Values have no part in the scores: √d_k."""
+    return _cross(x, memory, W_q, W_k, W_v, mask, scale=W_v.shape[-1] ** 0.5)
+
+
+@cross_attention.misconception(caught_by=test_the_decoder_asks_and_the_memory_answers)
+def exchanges_queries_and_keys(x, memory, W_q, W_k, W_v, mask=None):
+    """W_q and W_k are exchanged: queries were made by the matrix for keys, and keys by the one for queries."""
+    return _cross(x, memory, W_k, W_q, W_v, mask)
+
+
+@cross_attention.misconception(caught_by=test_the_decoder_asks_and_the_memory_answers)
+def takes_the_keys_home(x, memory, W_q, W_k, W_v, mask=None):
+    """The *keys* were averaged, `weights @ k`. By its key a source word is found; what it tells is its value."""
+    return _cross(x, memory, W_q, W_k, W_k, mask)
+
+
+@cross_attention.misconception(caught_by=test_the_decoder_asks_and_the_memory_answers)
+def adds_the_question(x, memory, W_q, W_k, W_v, mask=None):
+    """The question x was added to the answer. That is the residual connection, which the layer makes; here it is asked for
+    alone."""
+    answer = _cross(x, memory, W_q, W_k, W_v, mask)
+    return x + answer if x.shape == answer.shape else answer
+
+
+@cross_attention.misconception(caught_by=test_cross_attention_of_known_numbers)
+def hands_out_the_weights_too(x, memory, W_q, W_k, W_v, mask=None):
+    """It returns a pair, answer and weights. The answer is asked for alone."""
+    weights = masked_softmax(x @ W_q @ (memory @ W_k).mT / W_k.shape[-1] ** 0.5, mask)
+    return weights @ (memory @ W_v), weights
+
+
+@cross_attention.misconception(caught_by=test_cross_attention_of_known_numbers)
 def lets_queries_compete(x, memory, W_q, W_k, W_v, mask=None):
     """The softmax runs over the queries, so that the decoder's positions compete for a source word. Each query
     shares out its look over the source: `dim=-1`."""
@@ -386,6 +433,28 @@ def becomes_nan(x, memory, W_q, W_k, W_v, mask=None):
         mask,
         weights=lambda s, m: torch.softmax(s if m is None else s.masked_fill(~m, -torch.inf), -1),
     )
+
+
+@cross_attention.misconception(caught_by=test_the_source_is_masked)
+def averages_what_is_hidden(x, memory, W_q, W_k, W_v, mask=None):
+    """Forbidden scores were filled with a large negative number. Where *everything* is hidden they are all alike again,
+    and the answer is the mean of the padding. `masked_softmax` of chapter 5 gives zeros."""
+    return _cross(
+        x,
+        memory,
+        W_q,
+        W_k,
+        W_v,
+        mask,
+        weights=lambda s, m: torch.softmax(s if m is None else s.masked_fill(~m, -1e9), -1),
+    )
+
+
+@cross_attention.misconception(caught_by=test_the_source_is_masked)
+def multiplies_scores_by_the_mask(x, memory, W_q, W_k, W_v, mask=None):
+    """The scores were multiplied by the mask. A score of 0 is not forbidden: e⁰ = 1, and padding takes its share. Fill
+    with −∞, or take `masked_softmax`."""
+    return _cross(x, memory, W_q, W_k, W_v, mask, weights=lambda s, m: torch.softmax(s if m is None else s * m, -1))
 
 
 @cross_attention.misconception(caught_by=test_gradients_reach_the_memory)
@@ -513,6 +582,29 @@ def test_dropout_falls_on_what_each_part_adds(student, rng):
 
 
 @DecoderLayer.check(points=1)
+def test_all_three_parts_drop_inside(student, rng):
+    """`dropout` is handed to both attentions and to the feed-forward network, which drop inside themselves, too."""
+    x, memory = _reading(rng)
+    last = {"self_attention": "W_o", "cross_attention": "W_o", "feed_forward": "W_2"}
+    for part in last:
+        module, ours = _layers(student, rng, "pre", dropout=0.5)
+        silent = ours.state_dict()
+        for other in last:
+            if other != part:  # the other two add nothing
+                silent |= {name: 0 * silent[name] for name in (f"{other}.{last[other]}.{kind}" for kind in KINDS)}
+        ours.load_state_dict(silent)
+        twice = 2 * (ours(x, memory) - x)  # what is left of it, if only the answer is dropped
+        module.load(silent)
+        module.train()
+        came = torch.as_tensor(expect.is_array(module(x, memory), (B, T, D_MODEL))) - x
+        expect.true(
+            bool(((came - twice).abs() > 1e-3)[came != 0].any()),
+            f"In training, with a dropout of 0.5, nothing is dropped inside `{part}`.",
+            "Was `dropout` handed on when the part was made?",
+        )
+
+
+@DecoderLayer.check(points=1)
 def test_the_layer_learns_and_is_saved(student, rng):
     """Gradients reach x, the memory and all parameters; a saved layer can be loaded; inputs are the same afterwards."""
     (x, memory), g = _reading(rng), _normal(rng, B, T, D_MODEL)
@@ -603,6 +695,15 @@ class LayerWithMasksTurnedRound(_Layer):
         return super().forward(x, memory, *masks)
 
 
+@DecoderLayer.misconception(caught_by=test_each_attention_has_its_own_mask)
+class LayerWithTheMemoryMaskTurnedRound(_Layer):
+    """`memory_mask` was turned round: the decoder listens to the padding of the source, and to nothing else. True means
+    *may attend*."""
+
+    def across(self, x, memory, mask):
+        return super().across(x, memory, None if mask is None else ~mask)
+
+
 @DecoderLayer.misconception(caught_by=test_looks_back_looks_across_and_thinks)
 class LayerWithACausalMaskOfItsOwn(_Layer):
     """A causal mask was built in. The caller says who may look at whom: with a cache, or for other tasks, there is
@@ -654,6 +755,25 @@ class LayerWithAttentionsExchanged(_Layer):
 
 
 @DecoderLayer.misconception(caught_by=test_looks_back_looks_across_and_thinks)
+class LayerThatUsesOneAttentionTwice(_Layer):
+    """`self_attention` does both, looking back and looking across, and `cross_attention` is never used. Each has
+    its own questions to learn."""
+
+    def across(self, x, memory, mask):
+        return self.self_attention(x, memory, memory, mask)
+
+
+@DecoderLayer.misconception(caught_by=test_looks_back_looks_across_and_thinks)
+class LayerThatPassesWeightsOn(_Layer):
+    """The cross-attention's *weights* were handed on, not its output. They say where it looked, and nothing of what is
+    there: the words of the source never reach the decoder."""
+
+    def across(self, x, memory, mask):
+        weights = self.cross_attention.weights(x, memory, mask).mean(1)
+        return nn.functional.pad(weights, (0, x.shape[-1] - weights.shape[-1]))
+
+
+@DecoderLayer.misconception(caught_by=test_looks_back_looks_across_and_thinks)
 class LayerThatLooksAcrossFirst(_Layer):
     """The cross-attention comes before the self-attention. First it looks at what it has written, and then, knowing
     that, at the source."""
@@ -701,6 +821,37 @@ class LayerWithoutResidualRoundCrossAttention(_Layer):
 
 
 @DecoderLayer.misconception(caught_by=test_looks_back_looks_across_and_thinks)
+class LayerThatGoesBackToItsInput(_Layer):
+    """The cross-attention's answer was added to the *input of the layer*, past the self-attention, of which only the
+    queries have heard. Each sum goes on from the one before."""
+
+    def forward(self, x, memory, mask=None, memory_mask=None):
+        written = self.add(x, lambda y: self.back(y, mask), self.norm_1)
+        x = self.add(x, lambda y: self.across(written, memory, memory_mask), self.norm_2)
+        return self.add(x, self.feed_forward, self.norm_3)
+
+
+@DecoderLayer.misconception(caught_by=test_looks_back_looks_across_and_thinks)
+class LayerThatForgetsWhatItLookedBackAt(_Layer):
+    """What the self-attention brought was never used: the second sum begins from the input of the layer again, and
+    so do its queries. Hand the first sum on: `x = residual(x, …)`."""
+
+    def forward(self, x, memory, mask=None, memory_mask=None):
+        self.add(x, lambda y: self.back(y, mask), self.norm_1)
+        x = self.add(x, lambda y: self.across(y, memory, memory_mask), self.norm_2)
+        return self.add(x, self.feed_forward, self.norm_3)
+
+
+@DecoderLayer.misconception(caught_by=test_looks_back_looks_across_and_thinks)
+class LayerWithOneMoreNorm(_Layer):
+    """There is one more norm at the end. In post-order the last sum has been normed already; in pre-order the road
+    stays open, and the norm behind the last layer is the stack's."""
+
+    def forward(self, x, memory, mask=None, memory_mask=None):
+        return self.norm_3(super().forward(x, memory, mask, memory_mask))
+
+
+@DecoderLayer.misconception(caught_by=test_looks_back_looks_across_and_thinks)
 class LayerWithoutFeedForward(_Layer):
     """The feed-forward network is missing: two attentions, and nobody thinks."""
 
@@ -733,6 +884,15 @@ class LayerThatNormsTheMemory(_Layer):
     def across(self, x, memory, mask):
         memory = self.norm_2(memory) if self.order == "pre" else memory
         return super().across(x, memory, mask)
+
+
+@DecoderLayer.misconception(caught_by=test_looks_back_looks_across_and_thinks)
+class LayerThatAlwaysNormsTheMemory(_Layer):
+    """The memory was normed by the decoder's norm, in either order. It comes normed from the encoder and is read as it
+    is; the norm is for x."""
+
+    def across(self, x, memory, mask):
+        return super().across(x, self.norm_2(memory), mask)
 
 
 @DecoderLayer.misconception(caught_by=test_norms_what_each_part_reads)
@@ -808,6 +968,70 @@ class LayerWithoutDropout(_Layer):
         return residual(x, sublayer, norm, self.order)
 
 
+class _LayerThatSpares(_Layer):
+    """What goes with one of the three norms is added undropped."""
+
+    spared = 0
+
+    def add(self, x, sublayer, norm):
+        if norm is (self.norm_1, self.norm_2, self.norm_3)[self.spared]:
+            return residual(x, sublayer, norm, self.order)
+        return super().add(x, sublayer, norm)
+
+
+@DecoderLayer.misconception(caught_by=test_dropout_falls_on_what_each_part_adds)
+class LayerThatSparesItsSelfAttention(_LayerThatSpares):
+    """What the *self-attention* adds is never dropped; what the other two add is. Dropout is the last thing before each
+    of the three sums."""
+
+
+@DecoderLayer.misconception(caught_by=test_dropout_falls_on_what_each_part_adds)
+class LayerThatSparesItsCrossAttention(_LayerThatSpares):
+    """What the *cross-attention* adds is never dropped; what the other two add is. Dropout is the last thing
+    before each of the three sums."""
+
+    spared = 1
+
+
+@DecoderLayer.misconception(caught_by=test_dropout_falls_on_what_each_part_adds)
+class LayerThatSparesItsFeedForward(_LayerThatSpares):
+    """What the *feed-forward network* adds is never dropped; what the attentions add is. Dropout is the last thing
+    before each of the three sums."""
+
+    spared = 2
+
+
+@DecoderLayer.misconception(caught_by=test_dropout_falls_on_what_each_part_adds)
+class LayerThatDropsTheRoad(_Layer):
+    """Dropout falls on the *sum*, the road itself, and not on what is added to it. What is dropped there is gone
+    for all layers that follow. Drop before the sum: `x + dropout(sublayer(x))`."""
+
+    def add(self, x, sublayer, norm):
+        if self.order == "post":
+            return norm(self.dropout(x + sublayer(x)))
+        return self.dropout(x + sublayer(norm(x)))
+
+
+@DecoderLayer.misconception(caught_by=test_all_three_parts_drop_inside)
+class LayerWhosePartsDropNothing(_Layer):
+    """`dropout` was handed to none of the three parts. It falls on what they add, and nothing is dropped inside them:
+    hand it to both `MultiHeadAttention`s and to `FeedForward`."""
+
+    def __init__(self, d_model, num_heads, d_ff, dropout=0.1, order="post"):
+        super().__init__(d_model, num_heads, d_ff, 0.0, order)
+        self.dropout = nn.Dropout(dropout)
+
+
+@DecoderLayer.misconception(caught_by=test_all_three_parts_drop_inside)
+class LayerWhoseCrossAttentionDropsNothing(_Layer):
+    """`dropout` was not handed to the cross-attention, so none of its weights is ever dropped in training:
+    `MultiHeadAttention(d_model, num_heads, dropout)`, as for the self-attention."""
+
+    def __init__(self, d_model, num_heads, d_ff, dropout=0.1, order="post"):
+        super().__init__(d_model, num_heads, d_ff, dropout, order)
+        self.cross_attention = MultiHeadAttention(d_model, num_heads)
+
+
 @DecoderLayer.misconception(caught_by=test_dropout_falls_on_what_each_part_adds)
 class LayerThatAlwaysDrops(_Layer):
     """Dropout is at work in evaluation, too: `F.dropout` drops unless it is told `training=self.training`."""
@@ -841,9 +1065,9 @@ class DecoderLayerWrittenOut(nn.Module):
     def __init__(self, d_model, num_heads, d_ff, dropout=0.1, order="post", **unused):
         super().__init__()
         self.pre = order == "pre"
-        self.self_attention = MultiHeadAttention(d_model, num_heads)
-        self.cross_attention = MultiHeadAttention(d_model, num_heads)
-        self.feed_forward = FeedForward(d_model, d_ff)
+        self.self_attention = MultiHeadAttention(d_model, num_heads, dropout)
+        self.cross_attention = MultiHeadAttention(d_model, num_heads, dropout)
+        self.feed_forward = FeedForward(d_model, d_ff, dropout)
         self.norm_1, self.norm_2, self.norm_3 = nn.LayerNorm(d_model), nn.LayerNorm(d_model), nn.LayerNorm(d_model)
         self.drop = nn.Dropout(dropout)
 
@@ -931,6 +1155,10 @@ def test_the_largest_leak_is_found(student, rng):
     for leak in (1.7, -1.7):  # the same change, up and down
         for batch in (tokens, tokens.flip(0)):
             _leak_is(student, _Model(table, 2, leak), batch, "Is every t tried, and every answer up to t compared?")
+    there_and_back = torch.tensor([[2, 3, 2, 3, 2, 3, 2]])  # each is exchanged for the other
+    weights = torch.tensor([1, 1, 1, 1, 1, 1, 0.5], dtype=torch.float64)
+    cause = "Here two peeks cancel while both tokens are exchanged. Is *every* answer up to t compared, for each t?"
+    _leak_is(student, _Model(table, 2, 1.7, weights), there_and_back, cause)
 
 
 @future_leak.check(points=1)
@@ -1014,6 +1242,38 @@ def keeps_the_sign(model, tokens):
 
 
 @future_leak.misconception(caught_by=test_the_largest_leak_is_found)
+def keeps_the_other_sign(model, tokens):
+    """The largest *fall* was returned: an answer that rises counts for nothing. Take `.abs()` before `.max()`."""
+    return _found(model, tokens, compare=lambda gap: (-gap).max())
+
+
+@future_leak.misconception(caught_by=test_the_largest_leak_is_found)
+def compares_the_answer_at_t_alone(model, tokens):
+    """For each t only the answer *at* t was compared. An earlier answer may peek at two tokens whose changes
+    cancel, and give itself away only when one of them is exchanged: compare all answers 0 to t, `[:, : t + 1]`."""
+    return _found(model, tokens, compare=lambda gap: gap[:, -1].abs().max())
+
+
+@future_leak.misconception(caught_by=test_the_largest_leak_is_found)
+def takes_the_length_of_the_change(model, tokens):
+    """The norm of the whole change was returned. It is asked for the largest change of any single number."""
+    return _found(model, tokens, compare=lambda gap: gap.norm())
+
+
+@future_leak.misconception(caught_by=test_one_number_and_the_tokens_as_they_were)
+def never_changes_the_last_token_alone(model, tokens):
+    """The loop stops one t too early: the last token is never exchanged by itself. t runs from 0 to T − 2, which is
+    `range(T - 1)`."""
+    return _found(model, tokens, places=lambda T: range(T - 2))
+
+
+@future_leak.misconception(caught_by=test_the_largest_leak_is_found)
+def returns_a_leak_for_each_place(model, tokens):
+    """It returns a list, one leak for each t. One number is asked for, the largest of them."""
+    return _found(model, tokens, total=lambda leaks: leaks[1:])
+
+
+@future_leak.misconception(caught_by=test_the_largest_leak_is_found)
 def takes_the_mean(model, tokens):
     """The *mean* change was taken. One place that leaks drowns in many that do not."""
     return _found(model, tokens, compare=lambda gap: gap.abs().mean())
@@ -1042,6 +1302,25 @@ def exchanges_nothing(model, tokens):
     """Nothing was exchanged: the model was asked about the same tokens twice, so that every model is found to be
     causal."""
     return _found(model, tokens, other=tokens)
+
+
+@future_leak.misconception(caught_by=test_a_causal_model_leaks_nothing)
+def writes_zeros_into_the_future(model, tokens):
+    """The tokens behind t were set to 0, not taken from `other`. Zero is the id of padding, which a model may treat as
+    nothing at all, and a token that is 0 already would not change."""
+    return _found(model, tokens, other=torch.zeros_like(tokens))
+
+
+@future_leak.misconception(caught_by=test_a_causal_model_leaks_nothing)
+def turns_the_future_round(model, tokens):
+    """The tokens behind t were put into another order. Some stay where they were, and a model that adds them up
+    does not notice. Every one has to change: take them from `other`."""
+    out = model(tokens)
+    leaks = [0.0]
+    for t in range(tokens.shape[1] - 1):
+        changed = torch.cat([tokens[:, : t + 1], tokens[:, t + 1 :].flip(1)], 1)
+        leaks.append(float((model(changed)[:, : t + 1] - out[:, : t + 1]).abs().max()))
+    return max(leaks)
 
 
 @future_leak.misconception(caught_by=test_a_causal_model_leaks_nothing)
