@@ -388,9 +388,10 @@ with interactive.once_solved("layer_norm, rms_norm, feed_forward and residual"),
 # 2. There, ask for a correction, a gradient of length 1. **How long is what arrives at the bottom?**
 # 3. Close all side streets to gradients. **What arrives by the road alone?**
 
-# %% tags=["demo", "hide-input"] alt="Six pictures, all on logarithmic scales, against the block from 1 to 24: volume going up, gradient coming down, and gradient by the road alone, above for quiet towers and below for loud ones. Quiet: plain falls to a tenth in volume, and by fifteen powers of ten in its gradient; the other three lie close together near 1. Loud: the tower with a road and no norm grows to thousands in volume and in gradient, pre to about five, post and plain stay near 1. By the road alone all of it arrives in pre and without norms; in post it falls in a straight line to less than a thousandth."
+# %% tags=["demo", "hide-input"] alt="Six pictures, all on logarithmic scales, against the block from 1 to 24: volume going up, gradient coming down, and gradient by the road alone, above for quiet towers and below for loud ones. Quiet: plain falls to a tenth in volume, and by fifteen powers of ten in its gradient; the other three lie close together near 1. Loud: the tower with a road and no norm grows to thousands in volume and in gradient, pre to about five, post stays at 1 and plain falls a little. By the road alone all of it arrives in pre and without norms; in post it falls in a straight line to less than a thousandth."
 FOUR = ("plain", "road", "post", "pre")
 PAINT = dict(zip(FOUR, (ORANGE, GREEN, PURPLE, BLUE), strict=True))
+STROKE = dict(zip(FOUR, ("-", "--", "-.", "-"), strict=True))
 
 
 class Tower(nn.Module):
@@ -455,8 +456,8 @@ with interactive.once_solved("layer_norm, feed_forward and residual"):
                 if kind != "plain":  # it has no road
                     lines.append(measured(kind, loud, closed=True)[2])
                 for ax, line in zip(row, lines, strict=False):
-                    dashed = "--" if kind == "road" else "-"  # it lies on another line in two of the pictures
-                    ax.semilogy(range(1, 25), line, color=PAINT[kind], linestyle=dashed, label=kind)
+                    above = 3 if kind == "road" else 2  # it lies on another line in two of the pictures
+                    ax.semilogy(range(1, 25), line, STROKE[kind], color=PAINT[kind], label=kind, zorder=above)
                 alone = f"{lines[2][0]:19.2g}" if kind != "plain" else " " * 19
                 like = torch.cosine_similarity(out[::2], out[1::2], dim=-1).mean()
                 print(f"{kind:7}{volume[-1]:17.3g}   {down[0]:19.2g}   {alone[2:]}   {like:8.2f}")
@@ -482,7 +483,7 @@ with interactive.once_solved("layer_norm, feed_forward and residual"):
 # Both norms cure that. *Post* brings the road back to 1 after each block. *Pre* lets it grow, but every block now adds
 # the same amount to a road that is ever louder, so that the volume grows like a root: $\sqrt{1 + 24} = 5$.
 #
-# And the plain tower? It carries its gradients quite well! Those numbers were chosen so that it does (He et al., 2015).
+# And the plain tower? A fifth of the gradient arrives! Those numbers were chosen so that it does (He et al., 2015).
 # So a good start cures vanishing gradients. It does not cure everything: the towers of 34 layers at the beginning of
 # this chapter had such a start. Look at the likeness, too: random inputs, which had nothing in common, leave every loud
 # tower nearly alike, but for *pre*.
@@ -535,10 +536,10 @@ with interactive.once_solved("layer_norm, feed_forward and residual"):
     with plotting.house_style():
         fig, axes = plt.subplots(1, 2, figsize=(10, 3.2), sharey=True)
         for ax, rate in zip(axes, PLANS, strict=True):
-            for kind, colour in zip(FOUR, (ORANGE, GREEN, PURPLE, BLUE), strict=True):
+            for kind in FOUR:
                 if (kind, rate) in runs:
                     smooth = runs[kind, rate][0].unfold(0, 10, 5).mean(-1)
-                    ax.plot(torch.arange(len(smooth)) * 5, smooth, color=colour, label=kind)
+                    ax.plot(torch.arange(len(smooth)) * 5, smooth, STROKE[kind], color=PAINT[kind], label=kind)
             ax.axhline(torch.tensor(2.0).log(), color=INK, linestyle=":", linewidth=1)
             ax.set(xlabel="step", title=f"rate {rate}", ylim=(0, 1))
         axes[0].set_ylabel("loss")

@@ -59,7 +59,7 @@ with plotting.house_style():
             ax.annotate("", (x + 0.72, 1), (x + 0.28, 1), arrowprops={"arrowstyle": "-|>", "color": BLUE})
     for x, word in enumerate(("x₁", "x₂", "x₃")):
         box(x + 1, 0, word, GREEN)
-        ax.plot([x + 1, 2], [0.27, 0.72], color=GREEN, linewidth=1.2)
+        ax.plot([x + 1, 2], [0.27, 0.72], "-", color=GREEN, linewidth=1.2)
     for y, word in ((2, "is asked for"), (1, "reads"), (0, "looks at")):
         ax.text(-0.6, y, word, ha="right", va="center")
     ax.set(xlim=(-1.9, 4.5), ylim=(-0.45, 2.45))

@@ -850,7 +850,7 @@ class _Stack(nn.Module):
 
     def __init__(self, num_layers, d_model, num_heads, d_ff, dropout=0.1, order="post"):
         super().__init__()
-        made = [reference.EncoderLayer(d_model, num_heads, d_ff, dropout, order) for _ in range(num_layers)]
+        made = [_Layer(d_model, num_heads, d_ff, dropout, order) for _ in range(num_layers)]
         self.layers = nn.ModuleList(made)
         self.norm = LayerNorm(d_model)
 

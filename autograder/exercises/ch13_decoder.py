@@ -140,8 +140,6 @@ def shifts_by_two(tokens, bos):
 @shift_right.misconception(caught_by=test_each_place_reads_the_token_before_it)
 def shifts_the_batch(tokens, bos):
     """The *rows* were moved: sentence b reads what sentence b − 1 was asked for. Move along the positions, `dim=1`."""
-    if len(tokens) == 1:
-        return reference.shift_right(tokens, bos)
     return torch.cat([torch.full_like(tokens[:1], bos), tokens[:-1]], 0)
 
 
@@ -149,6 +147,18 @@ def shifts_the_batch(tokens, bos):
 def begins_with_one(tokens, bos):
     """The bos is 1 here whatever was passed in. Which id it is differs from vocabulary to vocabulary."""
     return reference.shift_right(tokens, 1)
+
+
+@shift_right.misconception(caught_by=test_shift_of_known_tokens)
+def copies_along_the_row(tokens, bos):
+    """Each place was copied from its left neighbour, one after the other, *within one tensor*: by then the
+    neighbour had been overwritten, and the first token ran through the whole row. Read from the tokens, write into
+    another tensor."""
+    moved = tokens.clone()
+    for t in range(1, tokens.shape[1]):
+        moved[:, t] = moved[:, t - 1]
+    moved[:, 0] = bos
+    return moved
 
 
 @shift_right.misconception(caught_by=test_shift_keeps_the_tokens)
@@ -367,7 +377,7 @@ def takes_the_keys_home(x, memory, W_q, W_k, W_v, mask=None):
 
 @cross_attention.misconception(caught_by=test_the_decoder_asks_and_the_memory_answers)
 def adds_the_question(x, memory, W_q, W_k, W_v, mask=None):
-    """The question x was added to the answer. That is the residual connection, which the layer makes; here it is asked for
+    """The question x was added to the answer. The layer does that, in its residual connection; here the answer comes
     alone."""
     answer = _cross(x, memory, W_q, W_k, W_v, mask)
     return x + answer if x.shape == answer.shape else answer
@@ -938,9 +948,13 @@ class LayerWithOneAttention(_Layer):
     """One attention does both, looking back and looking across. What it asks of its own words and of the source are
     different questions: two modules."""
 
-    def __init__(self, *arguments, **options):
-        super().__init__(*arguments, **options)
-        self.cross_attention = self.self_attention
+    def __init__(self, d_model, num_heads, d_ff, dropout=0.1, order="post"):
+        nn.Module.__init__(self)
+        self.order = order
+        self.self_attention = self.cross_attention = MultiHeadAttention(d_model, num_heads, dropout)
+        self.feed_forward = FeedForward(d_model, d_ff, dropout)
+        self.norm_1, self.norm_2, self.norm_3 = (LayerNorm(d_model) for _ in range(3))
+        self.dropout = nn.Dropout(dropout)
 
 
 @DecoderLayer.misconception(caught_by=test_the_layer_has_six_parts)
@@ -1336,6 +1350,19 @@ def exchanges_the_past(model, tokens):
     return max(leaks)
 
 
+@future_leak.misconception(caught_by=test_a_causal_model_leaks_nothing)
+def exchanges_the_past_and_looks_ahead(model, tokens):
+    """The past was exchanged and the answers *behind* t compared. They are meant to change: that is how the decoder
+    knows what it has written. Exchange what comes behind t, and compare what comes before."""
+    other = torch.where(tokens == tokens.max(), tokens.min(), tokens.max())
+    out = model(tokens)
+    leaks = [0.0]
+    for t in range(tokens.shape[1] - 1):
+        changed = torch.cat([other[:, : t + 1], tokens[:, t + 1 :]], 1)
+        leaks.append(float((model(changed)[:, t + 1 :] - out[:, t + 1 :]).abs().max()))
+    return max(leaks)
+
+
 @future_leak.misconception(caught_by=test_the_largest_leak_is_found)
 def exchanges_one_token_only(model, tokens):
     """Only the token just behind t was exchanged, not all that follow. A model that looks further ahead changes by
@@ -1370,9 +1397,13 @@ def says_yes_or_no(model, tokens):
 def leak_test_that_edits(model, tokens):
     """The answer is right, but the caller's tokens are changed: they were exchanged in place. Make a new tensor for
     each t."""
-    answer = _found(model, tokens)
-    tokens[:, 1:] = tokens.min()
-    return answer
+    other = torch.where(tokens == tokens.max(), tokens.min(), tokens.max())
+    out = model(tokens)
+    worst = 0.0
+    for t in reversed(range(tokens.shape[1] - 1)):
+        tokens[:, t + 1 :] = other[:, t + 1 :]
+        worst = max(worst, float((model(tokens)[:, : t + 1] - out[:, : t + 1]).abs().max()))
+    return worst
 
 
 @future_leak.alternative
