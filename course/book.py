@@ -233,7 +233,7 @@ def points(number: float) -> str:
 
 
 def many(number: float, thing: str) -> str:
-    return f"{number:g} {thing}" + ("" if number == 1 else "s")
+    return f"{number:g}\N{NO-BREAK SPACE}{thing}" + ("" if number == 1 else "s")
 
 
 def level(exercise: Exercise) -> str:

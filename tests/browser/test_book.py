@@ -317,8 +317,12 @@ def test_no_page_is_wider_than_a_phone(chromium, served, different):
         for name in different:
             page = reader.open(name)
             assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], name
-        reader.open("chapters/01_softmax.html")
+        page = reader.open("chapters/01_softmax.html")
         reader.shoot("book-chapter-phone")
+        page.evaluate("document.querySelectorAll('details').forEach(fold => { fold.open = true; })")
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        command = page.locator(".take details").bounding_box()
+        assert command["x"] + command["width"] <= PHONE["width"]
 
 
 def test_a_solution_is_folded_behind_what_the_student_finds(chromium, served):
