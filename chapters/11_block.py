@@ -483,7 +483,7 @@ with interactive.once_solved("layer_norm, feed_forward and residual"):
 # Both norms cure that. *Post* brings the road back to 1 after each block. *Pre* lets it grow, but every block now adds
 # the same amount to a road that is ever louder, so that the volume grows like a root: $\sqrt{1 + 24} = 5$.
 #
-# And the plain tower? A fifth of the gradient arrives! Those numbers were chosen so that it does (He et al., 2015).
+# And the plain tower? A fifth of the gradient arrives! Those numbers were chosen to let it through (He et al., 2015).
 # So a good start cures vanishing gradients. It does not cure everything: the towers of 34 layers at the beginning of
 # this chapter had such a start. Look at the likeness, too: random inputs, which had nothing in common, leave every loud
 # tower nearly alike, but for *pre*.
