@@ -497,7 +497,7 @@ def _state(rng):
 
 @beam_search.check(points=2)
 def test_a_beam_of_two_finds_what_greedy_misses(student, rng):
-    """After *a* (0.6) comes nothing good, after *b* (0.4) something sure: with two places the beam finds *b c*. With
+    """After a (0.6) comes nothing good, after b (0.4) something sure: with two places the beam finds b c. With
     `alpha = 0` its score is its log-probability."""
     a, b, c = (int(token) for token in rng.permutation([3, 4, 5]))
     sure = float(rng.uniform(0.85, 0.95))
@@ -577,7 +577,7 @@ def test_a_beam_of_one_is_greedy(student, rng):
 
 @beam_search.check(points=1)
 def test_a_wide_beam_finds_the_best_of_all_texts(student, rng):
-    """A beam that never has to drop anything finds the best of *all* texts: here each of them was tried."""
+    """A beam that never has to drop anything finds the best of all texts: here each of them was tried."""
     size, longest, alpha, state = 4, 3, 0.7, _state(rng)
     step = _language(np.random.default_rng(state), 1, size=size, longest=longest, peaked=1.0)
     every = []
@@ -1121,7 +1121,7 @@ def test_top_k_keeps_k(student, rng):
 
 @sample.check(points=2)
 def test_top_p_keeps_the_token_that_crosses(student, rng):
-    """With `top_p`, the likeliest tokens stay that together have *at least* p: the one that crosses p stays, too."""
+    """With `top_p`, the likeliest tokens stay that together have p or more: the one that crosses p stays, too."""
     for p in (0.5, 0.8, 0.2, 1.0, 0.95):
         _frequencies(student, rng, f"top_p = {p}: what do the kept tokens sum to, before they are scaled?", top_p=p)
 
@@ -1602,7 +1602,7 @@ def test_precisions_are_multiplied(student, rng):
 
 @corpus_bleu.check(points=2)
 def test_a_match_counts_once(student, rng):
-    """Clipping: an n-gram is counted at most as often as *a* reference has it."""
+    """Clipping: an n-gram is counted at most as often as a reference has it."""
     hypotheses, references = _corpus(rng, 3, changes=1)
     word = WORDS[int(rng.integers(2))]
     hypotheses.append([word] * 7)
