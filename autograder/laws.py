@@ -1,6 +1,9 @@
 """One law, run against one student."""
 
+import sys
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -36,12 +39,25 @@ def generator(seed: int, exercise: Exercise, purpose: str) -> np.random.Generato
     return np.random.default_rng([seed, zlib.crc32(f"{exercise.name}/{purpose}".encode())])
 
 
+@contextmanager
+def _recording_as_before() -> Iterator[None]:
+    """What a student's code turned off for good, gradients, is on again for the next law."""
+    torch = sys.modules.get("torch")
+    was = torch is None or torch.is_grad_enabled()
+    try:
+        yield
+    finally:
+        if torch is not None:
+            torch.set_grad_enabled(was)
+
+
 def run_check(check: Check, exercise: Exercise, backend: Backend, seed: int) -> tuple[LawResult, list[Call]]:
     """One law, against one student."""
     backend.asked = 0  # a law gives the same result alone and after others
     student = Student(backend, parameters_of(exercise.reference))
     try:
-        check.function(student, generator(seed, exercise, check.name))
+        with _recording_as_before():
+            check.function(student, generator(seed, exercise, check.name))
         result = LawResult(check, "pass")
     except CheckFailure as failure:
         result = LawResult(

@@ -5,6 +5,7 @@ translucent, so it reads on white and on black. ``text`` says the same where HTM
 """
 
 import html
+import re
 from typing import Any
 
 import numpy as np
@@ -82,11 +83,14 @@ def page(verdict: Verdict) -> str:
 
 
 def inline(words: str) -> str:
-    """Escaped text in which `backticks` mark code."""
+    """Escaped text in which `backticks` mark code and *asterisks* a word that is stressed."""
     parts = html.escape(words).split("`")
     if len(parts) % 2 == 0:
         return html.escape(words)
-    return "".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts))
+    stressed = [re.sub(r"\*(\w[^*]*\w)\*", r"<em>\1</em>", part) for part in parts]
+    return "".join(
+        f"<code>{part}</code>" if i % 2 else said for i, (part, said) in enumerate(zip(parts, stressed, strict=True))
+    )
 
 
 def _headline(verdict: Verdict) -> str:

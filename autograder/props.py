@@ -58,7 +58,7 @@ class Growth:
 
 
 class Bench:
-    """A model of one table, ready to be trained: row ``weight[s]`` holds the logits for what follows token s.
+    """A small model, ready to be trained: row ``weight[s]``, and ``shift`` on top, are the logits for what follows s.
 
     In training the logits are halved, as a dropout would do on average and this does every time, so the mode that a
     model is in can be told from its loss. ``seen`` notes at each score whether it was in training, and recorded;
@@ -72,9 +72,10 @@ class Bench:
             def __init__(self) -> None:
                 super().__init__()
                 self.weight = torch.nn.Parameter(torch.as_tensor(table).clone())
+                self.shift = torch.nn.Parameter(torch.zeros_like(self.weight[0]))
 
             def forward(self, src: Any) -> Any:
-                return self.weight[src] * (0.5 if self.training else 1.0)
+                return (self.weight[src] + self.shift) * (0.5 if self.training else 1.0)
 
         self.model = Table()
         self.optimizer = Descent(self.model.parameters(), rate)

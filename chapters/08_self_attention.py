@@ -867,4 +867,4 @@ with interactive.once_solved("SelfAttention"):
 # - A. Haviv et al., "Transformer Language Models without Positional Encodings Still Learn Positional Information", 2022. The
 #   clock in the causal mask.
 #
-# **Next:** chapter 9. A verb wants to know who acts, *and* whom, *and* when. One softmax has one look to spend. Give it several.
+# **Next:** [9 · Multi-head](../09_multi_head/09_multi_head.ipynb). A verb wants to know who acts, *and* whom, *and* when. One softmax has one look to spend. Give it several.

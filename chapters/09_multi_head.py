@@ -38,7 +38,7 @@ with plotting.house_style():
     fig, ax = plt.subplots(figsize=(7.6, 3.6))
     around = homes[[0, 4, 5, 1, 3, 2]]
     ax.fill(*around.T, color=INK, alpha=0.18, linewidth=0)
-    ax.text(-0.82, 0.12, "all that one look\ncan answer", ha="center", va="center")
+    ax.text(-0.7, 0.16, "all that one look\ncan answer", ha="center", va="center")
     for name, (x, y) in zip(NAMES, homes, strict=False):
         ax.plot(x, y, "o", color=BLUE if name in ("Ada", "Ben") else INK, markersize=9)
         ax.text(x, y + 0.14, name, ha="center", va="bottom")

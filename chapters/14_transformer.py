@@ -808,27 +808,27 @@ with interactive.once_solved("exercises of this chapter"):
     print(f"\nunseen sentences without a mistake: {whole_sentences(model, data.test[:300]):.1%} of 300")
     print(f"({time.process_time() - started:.0f} s of one core. The floor of the train loss is {floors[0.1]:.3f}.)")
 
-# %% tags=["demo", "hide-input"] alt="One sentence as the model writes it at eight moments of its training, a row a moment. Words that are right, in their place, stand on blue, others on orange. At step 0 all is noise; at 25 it writes die eight times; at 50 and 75 the comma, dass and nicht find their places; then come sentences that are good German about the wrong animals and people; from step 250 every word is right."
+# %% tags=["demo", "hide-input"] alt="One sentence as the model writes it at eight moments of its training, a row a moment. Words that are right, in their place, stand in a blue frame, others in an orange one. At step 0 all is noise; at 25 it writes die eight times; at 50 and 75 the comma, dass and nicht find their places; then come sentences that are good German about the wrong animals and people; from step 250 every word is right."
 with interactive.once_solved("exercises of this chapter"):
     if len(diary) < len(MOMENTS):  # not trained yet
         raise NotImplementedError
     with plotting.house_style():
-        fig, ax = plt.subplots(figsize=(9.6, 3.9))
+        fig, ax = plt.subplots(figsize=(10.4, 4.1))
         rows = [*zip(MOMENTS, diary, strict=True), ("wanted", list(unseen.target))]
         for r, (moment, words) in enumerate(rows):
             ax.text(-0.25, -r, f"step {moment}" if moment != "wanted" else moment, ha="right", va="center", fontsize=10)
             for i, word in enumerate(words[:12]):
                 right = i < len(unseen.target) and word == unseen.target[i]
                 colour = INK if moment == "wanted" else BLUE if right else ORANGE
-                box = {"boxstyle": "round,pad=0.25", "facecolor": colour, "alpha": 0.22, "edgecolor": colour}
-                ax.text(i, -r, word, ha="left", va="center", fontsize=9.5, bbox=box)
+                box = {"boxstyle": "round,pad=0.25", "facecolor": "none", "linewidth": 1.6, "edgecolor": colour}
+                ax.text(i, -r, word, ha="left", va="center", fontsize=10, bbox=box)
         ax.set(xlim=(-1.3, 12.2), ylim=(-len(rows) + 0.4, 0.6))
         ax.set_title(" ".join(unseen.source), fontsize=11)
         ax.axis("off")
         plt.show()
 
 # %% [markdown]
-# Read it slowly, for it learns in an order. First, which words are frequent: *die die die*. Then the frame: where the comma stands,
+# A word in a blue frame is right in its place, one in an orange frame is not. Read slowly, for it learns in an order. First, which words are frequent: *die die die*. Then the frame: where the comma stands,
 # that *dass* follows, that *nicht* comes before the verb. Then it writes German that agrees with itself, *die alten katzen*, and is about
 # something else altogether! That is the decoder alone, which has learned what German looks like. Last come the right nouns: for those it
 # has to look across, at the right English word.

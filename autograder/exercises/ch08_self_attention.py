@@ -628,6 +628,14 @@ def scales_after_the_softmax(x, W_q, W_k, W_v, mask=None):
     )
 
 
+@self_attention.misconception(caught_by=test_attention_of_known_numbers)
+def compares_directions(x, W_q, W_k, W_v, mask=None):
+    """Queries and keys were brought to length 1, so the scores are cosines: none is above 1, and no word can be asked
+    for with emphasis. The product itself is meant, lengths included, divided by √d_k."""
+    unit = torch.nn.functional.normalize
+    return _steps(x, W_q, W_k, W_v, mask, scores=lambda q, k: unit(q, dim=-1) @ unit(k, dim=-1).mT)
+
+
 @self_attention.misconception(caught_by=test_each_position_asks_all_positions)
 def asks_with_the_keys(x, W_q, W_k, W_v, mask=None):
     """W_k made both queries and keys, and W_q was not used. The scores are symmetric then: whoever is looked at must

@@ -487,7 +487,7 @@ def test_one_sequence_that_asks_itself(student, rng):
 def test_a_mask_holds_for_every_head(student, rng):
     """A mask broadcasts to `(B, H, T, S)`: one for all, one a sequence, one a head. Where it is False, no weight."""
     inputs = *_asked(rng), H
-    for shape in ((T, S), (B, 1, 1, S), (B, 1, T, S), (1, H, 1, S), (B, H, T, S)):
+    for shape in ((T, S), (H, T, S), (B, 1, 1, S), (B, 1, T, S), (1, H, 1, S), (B, H, T, S)):
         mask = torch.tensor(rng.random(shape) < 0.5)
         mask[..., 0], mask[..., 1] = False, True
         want = _right(*inputs, mask)
@@ -816,6 +816,43 @@ def averages_what_the_heads_found(query, key, value, W_q, W_k, W_v, W_o, num_hea
     """The heads were averaged or added up, in place of being put side by side. Their answer is only d_k wide then, and
     does not fit W_o. Merge them: (B, T, H·d_k)."""
     return _steps(query, key, value, W_q, W_k, W_v, W_o, num_heads, mask, merge=averages_the_heads)
+
+
+@multi_head_attention.misconception(caught_by=test_two_heads_of_known_numbers)
+def averages_the_weights_of_the_heads(query, key, value, W_q, W_k, W_v, W_o, num_heads, mask=None):
+    """The weights of the heads were averaged, and every head used the mean. (PyTorch's module *returns* the mean unless
+    told otherwise; it does not compute with it.) Each head averages the values by weights of its own."""
+
+    def attend(q, k, v, mask):
+        return masked_softmax(dot_scores(q, k) / q.shape[-1] ** 0.5, mask).mean(1, keepdim=True) @ v
+
+    return _steps(query, key, value, W_q, W_k, W_v, W_o, num_heads, mask, attend=attend)
+
+
+@multi_head_attention.misconception(caught_by=test_each_head_attends_with_its_own_columns)
+def exchanges_the_matrices_of_query_and_key(query, key, value, W_q, W_k, W_v, W_o, num_heads, mask=None):
+    """`W_q` and `W_k` changed places: the query was projected as a key, and the key as a query."""
+    return _steps(query, key, value, W_k, W_q, W_v, W_o, num_heads, mask)
+
+
+@multi_head_attention.misconception(caught_by=test_each_head_attends_with_its_own_columns)
+def deals_the_columns_both_ways(query, key, value, W_q, W_k, W_v, W_o, num_heads, mask=None):
+    """The columns were dealt out like cards, head h getting h, h + H, h + 2H …, and collected in the same way. It is
+    consistent, so it would train; but the columns of a head lie side by side, and a model with these weights gives
+    other numbers elsewhere. Cut `d_model` into `(num_heads, d_k)`, in this order."""
+    return _steps(
+        query,
+        key,
+        value,
+        W_q,
+        W_k,
+        W_v,
+        W_o,
+        num_heads,
+        mask,
+        split=deals_the_columns_out,
+        merge=deals_the_columns_back,
+    )
 
 
 @multi_head_attention.misconception(caught_by=test_each_head_attends_with_its_own_columns)
@@ -1235,13 +1272,15 @@ def test_the_module_obeys_its_mask_in_every_head(student, rng):
     """A mask broadcasts to `(B, H, T, S)`, True = may attend. What sees nothing finds nothing: the bias of `W_o` is
     left."""
     module, ours, inputs = _pair(student, rng)
-    masks = [torch.tensor(rng.random(shape) < 0.6) for shape in ((T, S), (B, 1, 1, S), (1, H, 1, S), (B, H, T, S))]
+    shapes = ((T, S), (H, T, S), (B, 1, 1, S), (B, H, T, S))
+    masks = [torch.tensor(rng.random(shape) < 0.6) for shape in shapes]
     for mask in masks:
         mask[..., 0], mask[..., 1] = False, True
+    masks[2][0] = False  # a sequence of nothing but padding
     masks[-1][0, :, 2] = False  # a query that sees nothing, in any head
     loud = [inputs[0], 400 * inputs[1], inputs[2]]
     alone = (torch.arange(S) == 1)[None]
-    for mask, given in zip((*masks[:3], alone, masks[3]), (*[inputs] * 3, loud, inputs), strict=True):
+    for mask, given in zip((*masks[:2], alone, *masks[2:]), (*[inputs] * 2, loud, *[inputs] * 2), strict=True):
         want = ours(*given, mask)
         expect.close(
             module(*given, mask),
@@ -1296,6 +1335,11 @@ def test_dropout_falls_on_the_weights_and_only_in_training(student, rng):
         f"With one key and p = 0.5, each head must give nothing or twice its value; of your {gone.size} answers, "
         f"{gone.sum()} are nothing, {kept.sum()} twice the value and {(~kept & ~gone).sum()} something else.",
         "Does dropout fall on the weights: after the softmax, and before they meet the values?",
+    )
+    expect.true(
+        bool((gone.any(0) & kept.any(0)).all()) and not (gone == gone[:, :1]).all(),
+        "With p = 0.5, your module dropped the same for all 29 queries, or for all heads.",
+        "Is a *whole head* dropped, or a whole key? It is the entries of the (B, H, T, S) weights, each by itself.",
     )
     module.eval()
     expect.close(module(query, value, value), value.expand(1, 29, D_MODEL), "And after training, in evaluation again?")
@@ -1749,6 +1793,35 @@ class HeadsThatDropScores(_InSteps):
 
     def attend(self, q, k, v, mask):
         return self.weights(self.dropout(self.scores(q, k)), mask) @ v
+
+
+@MultiHeadAttention.misconception(caught_by=test_dropout_falls_on_the_weights_and_only_in_training)
+class HeadsThatDropOut(_InSteps):
+    """Whole heads were dropped: all the weights of a head at once. It has been tried (DropHead), and is another
+    medicine. Here each weight is dropped by itself."""
+
+    def attend(self, q, k, v, mask):
+        weights = self.weights(self.scores(q, k), mask)
+        return weights * self.dropout(torch.ones_like(weights[..., :1, :1])) @ v
+
+
+@MultiHeadAttention.misconception(caught_by=test_dropout_falls_on_the_weights_and_only_in_training)
+class HeadsThatLoseWholeKeys(_InSteps):
+    """Whole keys were dropped: what one query misses, all miss. Here each weight is dropped by itself, so every query
+    misses something else."""
+
+    def attend(self, q, k, v, mask):
+        weights = self.weights(self.scores(q, k), mask)
+        return weights * self.dropout(torch.ones_like(weights[..., :1, :])) @ v
+
+
+@MultiHeadAttention.misconception(caught_by=test_dropout_falls_on_the_weights_and_only_in_training)
+class HeadsThatDropValues(_InSteps):
+    """Dropout fell on the values. Then single numbers of what a word has to tell are lost, for all who ask. Here it
+    falls on the weights: a query misses a word altogether."""
+
+    def attend(self, q, k, v, mask):
+        return self.weights(self.scores(q, k), mask) @ self.dropout(v)
 
 
 @MultiHeadAttention.misconception(caught_by=test_dropout_falls_on_the_weights_and_only_in_training)

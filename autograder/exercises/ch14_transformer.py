@@ -2443,6 +2443,17 @@ class ClipsEveryEntry(_Epoch):
 
 
 @_wrong(train_epoch, test_a_long_gradient_is_clipped)
+class ClipsEachParameterAlone(_Epoch):
+    """Each parameter's gradient was clipped by itself. Then the long ones shrink and the short ones do not, and their
+    sum points in another direction. The norm is that of all of them together: one call, `model.parameters()`."""
+
+    def clip(self):
+        if self.parts[4] is not None:
+            for parameter in self.parts[0].parameters():
+                nn.utils.clip_grad_norm_(parameter, self.parts[4])
+
+
+@_wrong(train_epoch, test_a_long_gradient_is_clipped)
 class BringsEveryGradientToOneLength(_Epoch):
     """Every gradient was brought to the length `clip`, short ones too. Clipping shortens what is too long and leaves
     the rest alone."""
@@ -2560,7 +2571,8 @@ def _mode(training):
 
 @evaluate.check(points=1)
 def test_it_records_no_gradients(student, rng):
-    """Nothing is recorded for a backward: it runs under `torch.no_grad()`, and the right numbers come out."""
+    """Nothing is recorded for a backward: it runs under `torch.no_grad()`, and the right numbers come out. Afterwards
+    PyTorch records again."""
     lessons = _lessons(rng, 7, 3)
     got, want, bench, _ = _evaluated(student, rng, lessons)
     expect.close(got[2], want[2], "This is the number of tokens.")
@@ -2570,6 +2582,14 @@ def test_it_records_no_gradients(student, rng):
         not any(recording for _, recording in seen),
         "While your function measured, PyTorch recorded every step for a backward that never comes.",
         "Is there a `with torch.no_grad():` around the loop?",
+    )
+    model, score, _ = _at(bench)
+    score(model, lessons[0])
+    _, recording = bench.attribute("seen")[-1]
+    expect.true(
+        recording,
+        "After your function PyTorch records nothing any more: the next `backward()` will fail.",
+        "Was recording turned off and not on again? `with torch.no_grad():` does both.",
     )
 
 
@@ -2796,6 +2816,17 @@ class ExamThatRecords(_Exam):
     the memory, for nothing. Put the loop under `torch.no_grad()`."""
 
     recording = True
+
+
+@_wrong(evaluate, test_it_records_no_gradients)
+class ExamThatTurnsGradientsOff(_Exam):
+    """The numbers are right, but `torch.set_grad_enabled(False)` was called and stays in force: nothing that comes
+    after can be trained, anywhere. `with torch.no_grad():` turns recording off for its block only."""
+
+    def __call__(self, model, batches, score):
+        answer = super().__call__(model, batches, score)
+        torch.set_grad_enabled(False)
+        return answer
 
 
 @_wrong(evaluate, test_it_changes_nothing)

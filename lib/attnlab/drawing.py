@@ -320,14 +320,15 @@ def _frames(graph: Graph, places: list[Any], column: list[int]) -> Iterator[str]
         boxes = [places[i] for i, node in enumerate(graph.nodes) if node.layer == layer]
         top, bottom = min(y for _, y, _, _ in boxes) - 24, max(y + h for _, y, _, h in boxes) + 8
         c = next(c for node, c in zip(graph.nodes, column, strict=True) if node.layer == layer)
-        left = SIDE + c * (WIDE + GUTTER) - 44
+        left, wide = SIDE + c * (WIDE + GUTTER) - 44, WIDE + 88
         yield (
-            f'<rect x="{left}" y="{top:.1f}" width="{WIDE + 88}" height="{bottom - top:.1f}" rx="8" fill="none" '
+            f'<rect x="{left}" y="{top:.1f}" width="{wide}" height="{bottom - top:.1f}" rx="8" fill="none" '
             f'stroke="{INK}" stroke-opacity="0.6" stroke-dasharray="4 4"/>'
         )
         n = graph.repeated.get(layer, 1)
         said = f"{layer.rpartition('.')[0]} × {n}" if n > 1 else layer
-        yield words(left + 8, top + 14, said, size=12, anchor="start", weight=600)
+        where, anchor = (left + wide - 8, "end") if c == 0 else (left + 8, "start")  # away from the arrows around it
+        yield words(where, top + 14, said, size=12, anchor=anchor, weight=600)
 
 
 def _arrow(graph: Graph, places: list[Any], column: list[int], a: int, b: int, shape: str) -> list[str]:
@@ -349,7 +350,7 @@ def _arrow(graph: Graph, places: list[Any], column: list[int], a: int, b: int, s
         y, end = ya + ha / 2, yb + hb / 2
         x = SIDE + cb * (WIDE + GUTTER) - GUTTER / 2
         path = f"M{xa + wa:.1f},{y:.1f} H{x:.1f} V{end:.1f} H{xb:.1f}"
-        label = (xa + wa + 8, y - 6, "start", "")
+        label = (xa + wa + 4, y - 6, "start", "")
     line = f'<path d="{path}" fill="none" stroke="{INK}" stroke-width="1.4" marker-end="url(#tip)"/>'
     x, y, anchor, turn = label
     return [line, words(x, y, shape, size=11, anchor=anchor, turn=turn)]
