@@ -1247,5 +1247,5 @@ else:
 #   norms before the sublayers hardly does.
 # - D. P. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", 2015. The optimiser, whose steps do not depend on the gradient's size.
 #
-# **Next:** chapter 15, decoding and scoring. The model gives a probability to every next word. Turning that
+# **Next:** [15 · Decoding and scoring](../15_decoding/15_decoding.ipynb). The model gives a probability to every next word. Turning that
 # into a sentence is an art of its own, and so is saying how good the sentence is.
