@@ -1,6 +1,8 @@
 """A student's first hour in a real browser: chapter 1, a wrong answer, a right one, restart and run all."""
 
+import contextlib
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -34,10 +36,18 @@ class Notebook:
 
     def run(self, cell) -> None:
         """Run a cell, and wait until it has an answer."""
-        cell.scroll_into_view_if_needed()
-        cell.locator(".cm-content").click()
-        self.page.keyboard.press("Control+Enter")
-        cell.locator(".jp-InputPrompt", has_text="]:").and_(cell.locator(":not(:has-text('*'))")).first.wait_for()
+        from playwright.sync_api import TimeoutError
+
+        before = cell.locator(".jp-InputPrompt").inner_text()
+        changed = cell.locator(".jp-InputPrompt").filter(has_not_text=before)
+        for _ in range(10):  # a notebook that has just opened takes the keyboard once more when it is ready
+            cell.scroll_into_view_if_needed()
+            cell.locator(".cm-content").click()
+            self.page.keyboard.press("Control+Enter")
+            with contextlib.suppress(TimeoutError):
+                changed.wait_for(timeout=5_000)
+                break
+        changed.filter(has_text=re.compile(r"\[\d+\]:")).wait_for(timeout=4 * SECONDS)
         self.idle()
 
     def write(self, cell, code: str) -> None:
@@ -108,3 +118,25 @@ def test_a_student_is_told_what_they_misunderstood(page, lab):
     assert "all 6 laws hold" in panel.inner_text()
     assert "not written yet" in last.inner_text()
     notebook.shoot(f"all-{page.theme}")
+
+
+def test_a_figure_that_moves_keeps_the_keys_that_it_is_given(page, lab):
+    """Chapter 4's map, on the student's own scores: arrows go to another word, not to another cell of the notebook."""
+    notebook = Notebook(page, lab, "04_scaled_dot_product")
+    notebook.run(notebook.cell("import numpy as np"))
+    answer = notebook.cell("def dot_scores(q, k)")
+    notebook.write(answer, "def dot_scores(q, k):\n    return q @ k.swapaxes(-1, -2)")
+    notebook.run(answer)
+    question = notebook.cell("interactive.attention_map")
+    notebook.run(question)
+    said = question.locator("output")
+    question.locator("[role=gridcell]").nth(1).click()
+    assert "‘the’ (place 1) may not read ‘cat’" in said.inner_text()
+    for key in ("Space", "ArrowDown", "ArrowDown", "ArrowRight"):
+        page.keyboard.press(key)
+    assert "‘sat’ reads ‘sat’ with weight" in said.inner_text()
+    assert "jp-mod-selected" in (question.get_attribute("class") or "")
+    question.get_by_role("slider").press("ArrowRight")
+    assert "1.05" in question.get_by_text("temperature τ").inner_text()
+    question.locator(".map").scroll_into_view_if_needed()
+    notebook.shoot(f"map-{page.theme}")
