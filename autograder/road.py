@@ -123,7 +123,7 @@ class Road:
             stretch, step = found
             there = link(stretch, step.exercise.name, _place_of(step.exercise, stretch))
             parts.append(
-                f'<p style="margin:.2em 0 .8em;padding:.6em .9em;border-left:5px solid {BLUE};background:{BLUE}22">'
+                f'<p style="margin:.2em 0 .8em;padding:.6em .9em;border-left:5px solid {BLUE}">'
                 f"<b>Next:</b> {there} in {html.escape(stretch.title)}, about {step.exercise.minutes} minutes.</p>"
             )
         if greeting := self.greeting():
@@ -144,14 +144,12 @@ class Road:
                 ("Minutes left", "right"),
             )
         )
-        legend = " · ".join(
-            f'<span style="color:{colour}">{sign}</span> {state}' for state, (sign, colour) in SIGNS.items()
-        )
+        legend = " · ".join(f"{sign} {state}" for state, (sign, _) in SIGNS.items())
         return (
             '<div role="region" aria-label="Your way through the course" style="line-height:1.45;font-size:14px">'
             f'{"".join(parts)}<table style="margin:.6em 0;font-size:14px"><thead><tr>{head}</tr></thead>'
             f"<tbody>{rows}</tbody></table>"
-            f'<p style="margin:.4em 0">{html.escape(self.total())} <span style="opacity:.75">{legend}</span></p></div>'
+            f'<p style="margin:.4em 0">{html.escape(self.total())} {legend}</p></div>'
         )
 
     def text(self) -> str:
