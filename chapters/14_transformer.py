@@ -177,8 +177,8 @@ class Stack(nn.Module):
 
     def forward(self, x, *context):
         """x through all layers; context is what each layer gets besides: masks, and for a decoder the memory."""
-        for layer in self.layers:
-            x = layer(x, *context)
+        for floor in self.layers:
+            x = floor(x, *context)
         return self.norm(x)
 
 

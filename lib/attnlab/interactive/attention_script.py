@@ -86,7 +86,7 @@ SCRIPT = """
 
   const side = N <= 8 && T <= 12 ? 46 : Math.max(14, Math.min(30, Math.floor(560 / N)));
   const longest = words => Math.max(...words.map(w => [...w].length));
-  const upright = longest(config.keys) * 8 > side, left = Math.min(11, Math.max(6, longest(config.queries))) * 8 + 10;
+  const upright = longest(config.keys) * 8 > side, left = Math.min(11, Math.max(7, longest(config.queries))) * 8 + 10;
   const frame = make(root, 'div', {class: 'map'});
   const grid = make(frame, 'div', {role: 'grid', 'aria-label': 'Attention weights, queries in rows, keys in columns'});
   const head = make(grid, 'div', {role: 'row'});
