@@ -428,7 +428,7 @@ def test_without_a_terminal_there_is_a_line_every_few_seconds():
 def test_on_a_terminal_one_line_is_rewritten_and_leaves_no_remains(monkeypatch):
     stream = io.StringIO()
     monkeypatch.setattr(stream, "isatty", lambda: True)
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((30, 24)))
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda *_, **__: os.terminal_size((30, 24)))
     console = Console(stream, clock=lambda: 0.0)
     console.status("a name that is much longer than the terminal")
     console.status("short")
