@@ -200,13 +200,17 @@ def test_under_stock_nbgrader_the_points_are_a_plain_number(monkeypatch):
 
 
 def test_a_missing_name_in_a_notebook_is_answered_kindly():
-    """In IPython, `check(softmax)` before `softmax` is defined says which cell to run."""
+    """In IPython, `check(softmax)` before `softmax` is defined says which cell to run; a tool, how to import it.
+
+    In a process of its own: an IPython shell puts its own module in the place of `__main__`.
+    """
     code = (
         "from IPython.core.interactiveshell import InteractiveShell\n"
         "shell = InteractiveShell.instance()\n"
         "shell.run_cell('from autograder import check')\n"
         "shell.run_cell('check(softmax)')\n"
         "shell.run_cell('check(anything_else)')\n"
+        "shell.run_cell('check_all()')\n"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(["lib", "."])}
     done = subprocess.run(
@@ -216,3 +220,5 @@ def test_a_missing_name_in_a_notebook_is_answered_kindly():
     assert "There is no `softmax` yet: run the cell that defines it, then check again." in said
     assert "name 'anything_else' is not defined" in said
     assert "autograder" not in said.partition("There is no")[0]
+    assert said.count("is not here yet") == 1
+    assert "`check_all` is not here yet: put `from autograder import check_all` above it." in said

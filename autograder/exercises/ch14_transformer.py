@@ -1278,7 +1278,7 @@ def leaves_the_target_without_its_share(logits, targets, smoothing=0.1, pad=0):
 
 @label_smoothed_loss.misconception(caught_by=test_the_loss_of_known_numbers)
 def smooths_by_a_tenth_whatever_is_asked(logits, targets, smoothing=0.1, pad=0):
-    """ε is 0.1 here, whatever `smoothing` says. The argument says how much is shared."""
+    """The ε here is 0.1, whatever `smoothing` says. The argument says how much is shared."""
     return _mean_of(_smoothed(logits, targets, 0.1, pad), targets, pad)
 
 
@@ -1339,7 +1339,7 @@ def forgets_to_take_from_the_target(logits, targets, smoothing=0.1, pad=0):
 
 @label_smoothed_loss.misconception(caught_by=test_the_loss_of_known_numbers)
 def exchanges_the_two_shares(logits, targets, smoothing=0.1, pad=0):
-    """ε and 1 − ε changed places: the target gets ε and everybody shares the rest."""
+    """The ε and the 1 − ε changed places: the target gets ε and everybody shares the rest."""
     return _mean_of(_smoothed(logits, targets, 1 - smoothing, pad), targets, pad)
 
 

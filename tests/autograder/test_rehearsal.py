@@ -188,19 +188,6 @@ def test_the_map_ticks_off_what_is_in_the_courses_own_notebooks_and_nobody_elses
 # ------------------------------------------------------------------------------------------------------ in the notebook
 
 
-def test_a_tool_that_was_not_imported_says_how(monkeypatch, capsys):
-    from IPython.core.interactiveshell import InteractiveShell
-
-    shell = InteractiveShell()
-    monkeypatch.setattr(here, "_shell", lambda: shell)
-    here.explain_missing_names()
-    shell.run_cell("check_all()")
-    assert "`check_all` is not here yet: put `from autograder import check_all` above it." in capsys.readouterr().out
-    shell.run_cell("other()")
-    said = capsys.readouterr()
-    assert "name 'other' is not defined" in said.out + said.err and "is not here yet" not in said.out
-
-
 class Shell:
     """As much of IPython's shell as check_all() asks for."""
 
