@@ -127,6 +127,14 @@ def test_test_adds_system_parts_and_passes_its_arguments_to_pytest(handed_over):
     assert Path.cwd() == environment.ROOT
 
 
+@pytest.mark.parametrize("cores, workers", [(1, "1"), (2, "2"), (64, "4"), (None, "1")])
+def test_all_tests_run_on_every_core_but_no_more_than_fit_in_memory(cores, workers, handed_over, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    with pytest.raises(HandedOverError):
+        lab.main(["test"])
+    assert handed_over[-1] == ["-m", "pytest", "-n", workers, "--dist", "loadscope"]
+
+
 def test_setup_only_sets_up(handed_over, capsys):
     assert lab.main(["setup"]) == 0
     assert handed_over == [["set up"]]
