@@ -2,11 +2,9 @@
 
 import json
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from autograder.autograded import shown_name
@@ -14,7 +12,7 @@ from autograder.classroom import Classroom, Event, GradebookError, Graded
 from autograder.cluster import Cluster
 from autograder.judge import VISIBLE_SEED
 from autograder.version import version
-from course.console import complain, say
+from course.console import Progress, complain, note, say
 
 STOPPED, REFUSED, BROKEN = 130, 2, 1
 
@@ -35,18 +33,19 @@ def grade_class(
     came: list[Graded] = []
     status = 0
     try:
-        with Classroom(root, seed, database, tell=_note) as classroom:
+        with Classroom(root, seed, database, tell=note) as classroom:
             if classroom.seed == VISIBLE_SEED:
-                _note("No seed is set: the inputs are the ones that every student can see. Give one with --seed.")
+                note("No seed is set: the inputs are the ones that every student can see. Give one with --seed.")
             books = classroom.books(assignments)
             total = len(classroom.waiting(books, students, force)[0])
             handed_in = sum(len(classroom.handed_in(name, students)) for name in books)
-            judges = Cluster(cluster, _note, isolated) if cluster else None
-            with _Bar(total) as bar:
+            judges = Cluster(cluster, note, isolated) if cluster else None
+            with Progress(total) as report:
                 try:
                     for result in classroom.grade(list(books), students, force, jobs, judges):
                         came.append(result)
-                        bar.advance(result)
+                        name = f"{result.assignment} {shown_name(result.student)}"
+                        report(name, "failed" if result.error else "graded")
                 except KeyboardInterrupt:
                     status = STOPPED
             summary = _summary(classroom, came, total, handed_in, assignments)
@@ -129,33 +128,3 @@ def _print(summary: dict[str, Any], stopped: bool) -> None:
             soft_wrap=True,
             style="yellow",
         )
-
-
-def _note(sentence: str) -> None:
-    complain.print(sentence, markup=False, soft_wrap=True, style="yellow")
-
-
-class _Bar:
-    """How many are done, and how long the rest will take. On a pipe, a line for each that is done."""
-
-    def __init__(self, total: int):
-        self.total, self.done = total, 0
-        columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-        self.bar = Progress(*columns, console=complain) if complain.is_terminal else None
-
-    def __enter__(self) -> "_Bar":
-        (self.bar or nullcontext()).__enter__()
-        self.task = self.bar.add_task("starting …", total=self.total) if self.bar else None
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar:
-            self.bar.__exit__(None, None, None)
-
-    def advance(self, result: Graded) -> None:
-        self.done += 1
-        name = f"{result.assignment} {shown_name(result.student)}"
-        if self.bar and self.task is not None:
-            self.bar.update(self.task, advance=1, description=name.replace("[", "\\["))
-        else:
-            complain.print(f"[{self.done}/{self.total}] {name}: {'failed' if result.error else 'graded'}", markup=False)

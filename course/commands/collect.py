@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from course.console import Progress, app, complain, note, say, stop
+from course.console import Progress, app, complain, note, say, stop, stop_at
 
 
 @app.command()
@@ -79,7 +79,7 @@ def collect(
     except (GradebookError, SubmissionError) as error:
         stop(str(error))
     except OSError as error:
-        stop(f"{error.filename}: {error.strerror}; see that you may write there and that the disk is not full")
+        stop_at(error)
     left = [*came.refused, *done.left]
     if as_json:
         print(

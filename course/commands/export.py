@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from course.console import app, note, say, stop
+from course.console import app, note, say, stop, stop_at
 
 if TYPE_CHECKING:
     from autograder.coursework import Coursework
@@ -97,7 +97,7 @@ def export(
     except (GradebookError, SubmissionError) as error:
         stop(str(error))
     except OSError as error:
-        stop(f"{error.filename}: {error.strerror}; see that you may write there and that the disk is not full")
+        stop_at(error)
     graded = sum(row.raw is not None for row in found)
     manual = sum(row.manual for row in found)
     if as_json:

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from course.console import app, complain, say, stop
+from course.console import Progress, app, note, say, stop, stop_at
 
 
 @app.command()
@@ -55,15 +54,14 @@ def feedback(
     if absent := sorted(set(student or ()) - {sheet.student for sheet in wanted}):
         stop(f"nothing of {shown_name(absent[0])} was graded; is the name that of a folder in submitted/?")
     told = []
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
     try:
-        with Progress(*columns, console=complain, disable=not complain.is_terminal, transient=True) as bar:
-            task = bar.add_task("", total=len(wanted))
+        with Progress(len(wanted)) as report:
             for one in maker.write_all(wanted, jobs, force):
                 told.append(one)
-                bar.update(task, advance=1, description=shown_name(one.student).replace("[", "\\["))
+                report(f"{one.assignment} {shown_name(one.student)}", "written")
     except OSError as error:
-        stop(f"{error.filename}: cannot be written ({error.strerror}); the pages before it are in place")
+        note(f"The {len(told)} pages before it are in place.")
+        stop_at(error)
     counts = Counter(one.change for one in told)
     by_hand = sum(not one.released for one in told)
     if as_json:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from course.console import Progress, app, complain, note, say, stop
+from course.console import Progress, app, complain, note, say, stop, stop_at
 
 
 @app.command()
@@ -59,7 +59,7 @@ def release(
     except GradebookError as error:
         stop(str(error))
     except OSError as error:
-        stop(f"{error.filename}: {error.strerror}; see that you may write there and that the disk is not full")
+        stop_at(error)
     broken = [f"{result.assignment}: {result.error}" for result in released if result.error] + students.odd
     if as_json:
         print(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from course.console import app, complain, say, stop
+from course.console import app, complain, say, stop, stop_at
 
 if TYPE_CHECKING:
     from autograder.report.teacher import Written
@@ -49,7 +49,7 @@ def report(
     except GradebookError as error:
         stop(str(error))
     except OSError as error:
-        stop(f"{out}: cannot be written ({error.strerror}); name another file with --out")
+        stop_at(error)
     if as_json:
         print(json.dumps(plain(made), ensure_ascii=False, indent=2))
     else:

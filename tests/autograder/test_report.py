@@ -313,7 +313,8 @@ def test_the_command_writes_the_page_says_what_it_found_and_gives_its_numbers(co
     [
         (["--course", "{empty}"], "is no course"),
         (["--assignment", "02_none"], "has no assignment 02_none; those that were released are: lab"),
-        (["--out", "{empty}/file/report.html"], "cannot be written"),
+        (["--out", "{empty}/file/report.html"], "/file: is a file, and a folder is needed there"),
+        (["--out", "{empty}"], ": is a folder, and a file is needed there"),
     ],
 )
 def test_the_command_says_what_is_wrong(course, tmp_path, words, said):

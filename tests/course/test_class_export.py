@@ -164,7 +164,7 @@ def test_the_summary_says_what_waits(graded):
     [
         (["02_nope"], "The gradebook has no assignment 02_nope; it has 00_start, 01_softmax."),
         (["--column", "Softmax"], "--column Softmax: write ASSIGNMENT=TITLE with one of 00_start, 01_softmax"),
-        (["--out", "{file}/x.csv"], "see that you may write there"),
+        (["--out", "{file}/x.csv"], "is a file, and a folder is needed there"),
     ],
 )
 def test_what_cannot_be_exported_is_told(graded, words, said):
