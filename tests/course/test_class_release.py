@@ -222,7 +222,10 @@ def test_the_zip_holds_students_notebooks_and_is_the_same_twice(classroom, tmp_p
         (["02_nope"], "02_nope: there is no such assignment in the source folder; there are 00_start, 01_softmax"),
         (["softmax"], "did you mean 01_softmax?"),
         (["--due", "tomorrow"], "'tomorrow' is no time; write it like this: 2026-12-01 18:00"),
-        (["00_start", "--zip", "no/such/folder/a.zip"], "No such file or directory; see that you may read and write there"),
+        (
+            ["00_start", "--zip", "no/such/folder/a.zip"],
+            "No such file or directory; see that you may read and write there",
+        ),
         (["00_start", "--exchange"], "00_start: the exchange does not take it"),
     ],
 )
