@@ -36,10 +36,9 @@ INK = plotting.INK
 data = grammar.load(6000, seed=0)
 english, german = data.vocabularies["source"], data.vocabularies["target"]
 unseen = data.test  # none of them is used in training
-print(data.example)
-print(
-    f"{len(data.train):,} pairs to learn from, {len(unseen)} to test; {len(english)} English, {len(german)} German words"
-)
+print(*str(data.example).split(" → "), sep="\n→ ")
+print(f"{len(data.train):,} pairs to learn from, {len(unseen)} to test;")
+print(f"{len(english)} English words, {len(german)} German ones")
 
 # %% [markdown]
 # It is a small language, but it is not word for word. German articles and adjectives change with gender, number and
@@ -194,9 +193,10 @@ interactive.road(7)
 
 # %% exercise="alignment"
 def alignment(weights):
-    """The links of an attention map: each query with the key that it weighs most.
+    """The links of an attention map: each query with its heaviest key.
 
-    weights  array (T, S): a row for each query, or a row of zeros for a query that may look at nothing
+    weights  array (T, S): a row for each query; all zeros for a query
+             that may look at nothing
 
     Returns a list of pairs (t, s). Does not change weights.
     """
@@ -209,9 +209,11 @@ def alignment(weights):
 
 # %% tags=["demo"]
 with interactive.once_solved("alignment"):
-    for t, s in alignment(example_weights):
-        verdict = "sure" if (t, s) in example.sure else "possible" if (t, s) in example.possible else "nobody drew this"
-        print(f"{example.target[t]:10}{example.source[s]:10}{example_weights[t, s]:5.0%}   {verdict}")
+    for t, s in sorted((int(t), int(s)) for t, s in alignment(example_weights)):
+        verdict = "possible" if (t, s) in example.possible else "nobody drew this"
+        verdict = "sure" if (t, s) in example.sure else verdict
+        words = f"{example.target[t]:10}{example.source[s]:10}"
+        print(f"{words}{example_weights[t, s]:5.0%}   {verdict}")
 
 # %% [markdown]
 # ## Marking a map
@@ -252,7 +254,7 @@ with plotting.house_style():
     for t in range(4):
         for s in range(4):
             is_sure, is_possible = (t, s) in sure, (t, s) in possible
-            square = {"facecolor": BLUE if is_sure else "none", "alpha": 0.8 if is_possible else 0.35}
+            square = {"facecolor": BLUE if is_sure else "none", "alpha": 0.8 if is_possible else 0.6}
             edge = {"edgecolor": BLUE if is_possible else INK, "linewidth": 2.5 if is_possible else 0.8}
             ax.add_patch(plt.Rectangle((s - 0.4, t - 0.4), 0.8, 0.8, **square, **edge))
     t, s = np.array(predicted).T
@@ -304,20 +306,23 @@ with plotting.house_style():
 
 # %% exercise="alignment_error_rate"
 def alignment_error_rate(predicted, sure, possible):
-    """The share of what went wrong between predicted links and those that people drew.
+    """How far predicted links are from those that people drew.
 
     predicted  links, pairs (t, s): a list, tuple or set
     sure       links that must be there
-    possible   links that may be there; the sure ones may be listed here, too, or not
+    possible   links that may be there; the sure ones may be listed here,
+               too, or not
 
-    Returns a number from 0 (perfect) to 1 (nothing shared). Does not change its arguments.
+    Returns a number from 0 (perfect) to 1 (nothing shared). Does not
+    change its arguments.
     """
     ### BEGIN SOLUTION
     predicted, sure = set(predicted), set(sure)
     possible = set(possible) | sure
     if not predicted and not sure:
         return 0.0
-    return 1 - (len(predicted & sure) + len(predicted & possible)) / (len(predicted) + len(sure))
+    right = len(predicted & sure) + len(predicted & possible)
+    return 1 - right / (len(predicted) + len(sure))
     ### END SOLUTION
 
 
@@ -335,32 +340,49 @@ def alignment_error_rate(predicted, sure, possible):
 # **Who wins, and how large is the network's error?** Write down a number.
 
 # %% tags=["demo"]
-NOBODY = 0  # an English word that is nowhere: it takes the German words that come from no word in particular
+NOBODY = 0  # an English word that is nowhere, for German words without a source
+
+
+def word_ids(pair):
+    """German word numbers (T,) and English ones (S + 1,), the first of them nobody's."""
+    return np.array(german.encode(pair.target)), np.array([NOBODY, *english.encode(pair.source)])
 
 
 def model_1(pairs, rounds=8):
-    """How likely each English word is to become each German one: p(german | english), shape (German, English)."""
+    """p(german | english), shape (German, English): what becomes of each word."""
     p = np.full((len(german), len(english)), 1 / len(german))
-    ids = [(np.array(german.encode(pair.target)), np.array([NOBODY, *english.encode(pair.source)])) for pair in pairs]
+    ids = [word_ids(pair) for pair in pairs]
     for _ in range(rounds):
         counts = np.zeros_like(p)
         for g, e in ids:
-            share = p[g[:, None], e]  # (T, S + 1): who may have made this German word?
-            np.add.at(counts, (g[:, None], e), share / share.sum(axis=1, keepdims=True))
+            share = p[g[:, None], e]  # (T, S + 1): who may have made this word?
+            share /= share.sum(axis=1, keepdims=True)
+            np.add.at(counts, (g[:, None], e), share)
         p = counts / np.maximum(counts.sum(axis=0), 1e-12)
     return p
 
 
 def dictionary_weights(p, pair):
-    """A row for each German word: how likely each English word of the sentence has made it; none if nobody has."""
-    share = p[np.array(german.encode(pair.target))[:, None], np.array([NOBODY, *english.encode(pair.source)])]
-    made = share[:, 1:] * (share[:, 1:].max(axis=1, keepdims=True) > share[:, :1])
+    """For each German word, how likely each English one has made it: (T, S).
+
+    All zeros where nobody is the likeliest.
+    """
+    g, e = word_ids(pair)
+    share = p[g[:, None], e]
+    somebody = share[:, 1:].max(axis=1, keepdims=True) > share[:, :1]
+    made = share[:, 1:] * somebody
     return made / np.maximum(made.sum(axis=1, keepdims=True), 1e-12)
 
 
 def pooled(list_of_links):
-    """The links of many sentences in one set: sentence b begins at position 100 b."""
-    return {(100 * b + t, 100 * b + s) for b, links in enumerate(list_of_links) for t, s in links}
+    """The links of many sentences in one set; sentence b begins at 100 b."""
+    numbered = enumerate(list_of_links)
+    return {(100 * b + t, 100 * b + s) for b, links in numbered for t, s in links}
+
+
+def rate_of(maps_of_sentences):
+    links = pooled(alignment(w) for w in maps_of_sentences)
+    return alignment_error_rate(links, all_sure, all_possible)
 
 
 all_sure = pooled(pair.sure for pair in unseen)
@@ -373,8 +395,7 @@ maps = {
 }
 with interactive.once_solved("alignment_error_rate"):
     for name, candidates in maps.items():
-        rate = alignment_error_rate(pooled(alignment(w) for w in candidates), all_sure, all_possible)
-        print(f"{name:16} AER {rate:.3f}")
+        print(f"{name:16} AER {rate_of(candidates):.3f}")
 
 # %% [markdown]
 # The rate is taken over all sentences at once, with their links in one set; a mean of the sentences' rates would count
@@ -429,7 +450,8 @@ def draw_shares(ax, list_of_weights, title):
     for y, (name, share) in enumerate(shares_by_class(list_of_weights).items()):
         left = 0
         for part, colour in zip(share, (BLUE, ORANGE, INK), strict=True):
-            ax.barh(y, part, left=left, color=colour, alpha=1 if colour != INK else 0.4)
+            face = colour if colour != INK else "none"  # hollow, so that its label reads by night, too
+            ax.barh(y, part, left=left, facecolor=face, edgecolor=colour, linewidth=0.8)
             if part > 0.12:
                 ax.text(
                     left + part / 2,
@@ -463,10 +485,10 @@ with plotting.house_style():
 #
 # Put yourself in the network's place. You are about to write an article: *der*, *die*, *das* or *den*? English *the*
 # will not tell you. It is the same for all. What decides is the gender and number of the noun behind it. The next cell
-# changes one word of the sentence at a time, and reads off what the network wants to write first.
+# puts one subject after the other into the same sentence, and reads off what the network wants to write first.
 
 # %% tags=["demo"]
-print(f"{'':34}{'der':>6}{'die':>6}{'das':>6}{'on “the”':>12}{'on the noun':>14}")
+print(f"{'':29}{'der':>6}{'die':>6}{'das':>6}{'on “the”':>12}{'on the noun':>13}")
 for words in ("dog visits", "woman visits", "child visits", "women visit"):
     sentence = f"the {words} the old king".split()
     source = torch.tensor([english.encode(sentence)])
@@ -474,8 +496,9 @@ for words in ("dog visits", "woman visits", "child visits", "women visit"):
     with torch.no_grad():
         chances = network(source, begin)[0, 0].softmax(-1)
         look = network.weights(source, begin)[0, 0]
-    likely = "".join(f"{chances[german[article]]:6.2f}" for article in ("der", "die", "das"))
-    print(f"{' '.join(sentence):34}{likely}{look[0]:12.2f}{look[1]:14.2f}")
+    chances = [chances[german[article]] for article in ("der", "die", "das")]
+    likely = "".join(f"{chance:6.2f}" for chance in chances)
+    print(f"{' '.join(sentence):29}{likely}{look[0]:12.2f}{look[1]:13.2f}")
 
 # %% [markdown]
 # There is the answer to the question on the first page. **The network is right, and so is the gold.** They answer
@@ -486,18 +509,23 @@ for words in ("dog visits", "woman visits", "child visits", "women visit"):
 # And the dictionary, which has no gender to think of? **Where will it link the articles?**
 
 # %% tags=["demo"]
-print(f"linked to{'“the”':>11}{'its noun':>11}{'“does”':>11}{'others':>11}{'nobody':>11}  in sentences")
+columns = ("“the”", "its noun", "“does”", "others", "nobody")
+print("linked to", *(f"{name:>9}" for name in columns), " in sentences")
 for article in ("der", "die", "das", "den"):
     links = dict.fromkeys(("the", "noun", "does", "others", "nobody"), 0)
     for w, pair in zip(maps["the dictionary"], unseen, strict=True):
         for t in (t for t, word in enumerate(pair.target) if word == article):
             s, behind = int(w[t].argmax()), phrase_behind(pair, t)
-            to = pair.source[s] if pair.source[s] in links else "noun" if s in behind[-1:] else "others"
+            to = "noun" if s in behind[-1:] else "others"
+            to = pair.source[s] if pair.source[s] in links else to
             links[to if w[t].any() else "nobody"] += 1
-    shares = "".join(f"{n / sum(links.values()):11.0%}" for n in links.values())
-    print(f"{article:9}{shares}{np.mean([article in pair.target for pair in data.train]):14.0%}")
-print("sentences with “the”:", f"{np.mean(['the' in pair.source for pair in data.train]):.0%}")
-print("“the” and nobody explain every German word alike:", np.allclose(p[:, english["the"]], p[:, NOBODY]))
+    shares = "".join(f"{n / sum(links.values()):10.0%}" for n in links.values())
+    often = np.mean([article in pair.target for pair in data.train])
+    print(f"{article:9}{shares}{often:14.0%}")
+often = np.mean(["the" in pair.source for pair in data.train])
+print(f"sentences with “the”: {often:.0%}")
+alike = np.allclose(p[:, english["the"]], p[:, NOBODY])
+print("“the” and nobody explain every German word alike:", alike)
 
 # %% [markdown]
 # No article goes to *the*, and again for a reason. *the* is in every sentence, and "nobody" is too: who only counts cannot
@@ -512,7 +540,7 @@ print("“the” and nobody explain every German word alike:", np.allclose(p[:, 
 #
 # ## How wide is a look?
 #
-# The ribbons had widths, and our links threw them away. What we want back is one number a row: is this look sharp, or
+# Ribbons were wide or narrow, and our links threw that away. What we want back is one number a row: is this look sharp, or
 # spread? Chapter 1 had the number, the **entropy**; now in natural logarithms, whose unit is the *nat*:
 #
 # $$H_t = -\sum_{s=1}^{S} \alpha_{ts} \ln \alpha_{ts}.$$
@@ -526,10 +554,11 @@ print("“the” and nobody explain every German word alike:", np.allclose(p[:, 
 row = np.array([1.0, 0.0, 0.0])
 with np.errstate(all="ignore"):
     print("as printed:", -np.sum(row * np.log(row)))
-print("tiny weights:", [f"{w:.0e}: {-w * np.log(w):.1e}" for w in (1e-1, 1e-3, 1e-6, 1e-12)])
+print("tiny weights:", *(f"{w:7.0e}" for w in (1e-1, 1e-3, 1e-6, 1e-12)))
+print("their terms: ", *(f"{-w * np.log(w):7.1e}" for w in (1e-1, 1e-3, 1e-6, 1e-12)))
 
 # %% [markdown]
-# $\ln 0$ is $-\infty$, and $0 \cdot \infty$ is not a number. But the second line shows where the term is going: as $w$
+# $\ln 0$ is $-\infty$, and $0 \cdot \infty$ is not a number. But the last line shows where the term is going: as $w$
 # sinks to 0, $-w \ln w$ sinks to 0 as well, the logarithm is no match for the factor before it. So a key without weight
 # adds nothing, and $0 \ln 0$ *means* 0. Exact zeros are no rarity: every masked key has one.
 #
@@ -538,7 +567,8 @@ print("tiny weights:", [f"{w:.0e}: {-w * np.log(w):.1e}" for w in (1e-1, 1e-3, 1
 # $$H_t = -\sum_s \alpha_{ts} \ln \alpha_{ts}, \qquad 0 \ln 0 = 0$$
 #
 # `weights` has shape `(…, T, S)`; there may be axes for batch and heads in front. Return an array of shape `(…, T)`. A
-# query without any weight has entropy 0. Leave `weights` as it is.
+# query without any weight has entropy 0, and a look at one key alone has 0 exactly, not a little less: no entropy is
+# below 0. Leave `weights` as it is.
 #
 # *By hand:* $(\frac12, \frac14, \frac14)$ gives $\frac12 \ln 2 + 2 \cdot \frac14 \ln 4 = 1.5 \ln 2$, about 1.04 nats: as
 # wide as an even look at $e^{1.04} \approx 2.8$ keys.
@@ -546,7 +576,7 @@ print("tiny weights:", [f"{w:.0e}: {-w * np.log(w):.1e}" for w in (1e-1, 1e-3, 1
 # <details><summary>Hint 1: the idea</summary>
 #
 # Where a weight is 0, let the logarithm see a 1 instead: $\ln 1 = 0$, and the term is $0 \cdot 0$. A tiny number *added*
-# to all weights would move the other terms, too.
+# to all weights would move the other terms, too, and give $(1, 0)$ an entropy below 0.
 #
 # </details>
 #
@@ -559,7 +589,9 @@ print("tiny weights:", [f"{w:.0e}: {-w * np.log(w):.1e}" for w in (1e-1, 1e-3, 1
 
 # %% exercise="attention_entropy"
 def attention_entropy(weights):
-    """How widely each query looks, in nats: 0 for one key alone, ln S for all alike.
+    """How widely each query looks, in nats.
+
+    0 for one key alone, ln S for all alike.
 
     weights  array (..., T, S)
 
@@ -591,15 +623,27 @@ networks = {
 all_weights = {name: looks(model, unseen) for name, model in networks.items()}
 with interactive.once_solved("alignment_error_rate"):
     for name, model in networks.items():
-        rate = alignment_error_rate(pooled(alignment(w) for w in all_weights[name]), all_sure, all_possible)
-        print(f"{name:22}{right_sentences(model, unseen):7.1%} of sentences right    AER {rate:.3f}")
-    rate = alignment_error_rate(pooled(alignment(w) for w in maps["the dictionary"]), all_sure, all_possible)
-    print(f"{'the dictionary':50}AER {rate:.3f}")
+        right = f"{right_sentences(model, unseen):7.1%} of sentences right"
+        print(f"{name:22}{right}    AER {rate_of(all_weights[name]):.3f}")
+    print(f"{'the dictionary':51}AER {rate_of(maps['the dictionary']):.3f}")
 print(f"({time.process_time() - started:.0f} seconds of one processor core)")
 
 # %% tags=["demo", "hide-input"] alt="Number of keys looked at, by position in the sentence, for three networks. The positions are those of sentences like ich weiß, dass die alte frau den kleinen hund nicht sieht. All three are near one key at adjectives and nouns, and wider at the comma, dass and some articles, each in its own way."
 template = [i for i, pair in enumerate(unseen) if len(pair.target) == 12]
-places = ["ich", "weiß", ",", "dass", "article", "adjective", "noun", "article", "adjective", "noun", "nicht", "verb"]
+places = [
+    "ich",
+    "weiß",
+    "comma",
+    "dass",
+    "article",
+    "adjective",
+    "noun",
+    "article",
+    "adjective",
+    "noun",
+    "nicht",
+    "verb",
+]
 with plotting.house_style(), interactive.once_solved("attention_entropy"):
     spread = {
         name: np.exp(attention_entropy(np.stack([maps_of[i] for i in template]))).mean(axis=0)
@@ -641,12 +685,13 @@ with plotting.house_style(), interactive.once_solved("attention_entropy"):
 
 # %% tags=["demo"]
 with interactive.once_solved("alignment_error_rate"):
-    print(f"{'AER, each look given to':26}{'the word before':>16}{'its own word':>14}{'the word after':>16}")
+    columns = f"{'the word before':>16}{'its own word':>14}{'the word after':>16}"
+    print(f"{'AER, each look given to':26}{columns}")
     for name, maps_of in all_weights.items():
         rates = []
         for step in (-1, 0, 1):
-            moved = [[(t + step, s) for t, s in alignment(w) if 0 <= t + step < len(w)] for w in maps_of]
-            rates.append(alignment_error_rate(pooled(moved), all_sure, all_possible))
+            links = pooled([(t + step, s) for t, s in alignment(w) if 0 <= t + step < len(w)] for w in maps_of)
+            rates.append(alignment_error_rate(links, all_sure, all_possible))
         print(f"{name:26}{rates[0]:16.3f}{rates[1]:14.3f}{rates[2]:16.3f}")
 
 # %% [markdown]
@@ -691,10 +736,11 @@ for row in ([0.5, 0, 0.5, 0], [0, 0.5, 0, 0.5], [0.25, 0.25, 0.25, 0.25]):
 # %% tags=["demo"]
 with torch.no_grad():
     memory, _ = network.start(tensors([example])[0])
-stacked = torch.cat([memory.values[0], torch.ones(len(example.source), 1)], dim=1)  # (S, d_v + 1)
-print(
-    f"S = {stacked.shape[0]} keys, d_v + 1 = {stacked.shape[1]}, independent rows: {torch.linalg.matrix_rank(stacked)}"
-)
+ones = torch.ones(len(example.source), 1)
+stacked = torch.cat([memory.values[0], ones], dim=1)  # (S, d_v + 1)
+S, width = stacked.shape
+rank = torch.linalg.matrix_rank(stacked)
+print(f"S = {S} keys, d_v + 1 = {width}, independent rows: {rank}")
 
 # %% [markdown]
 # No: 12 keys in 64 dimensions, all independent. Here other weights always mean another context. But a different context
@@ -779,10 +825,17 @@ def lost_by_class(model, list_of_weights):
     return {name: np.mean(row, axis=0) for name, row in rows.items()}
 
 
+both = ("Bahdanau", "Bahdanau, other seed")
+points_of = {name: lost_by_class(networks[name], all_weights[name]) for name in both}
+print(f"{'':16}{both[0]:>15}{both[1]:>26}")
+print(f"{'':16}{'agrees':>8}{'lost':>7}{'agrees':>19}{'lost':>7}")
+for label in CLASSES:
+    (agrees, lost), (agrees_too, lost_too) = (points_of[name][label] for name in both)
+    print(f"{label:16}{agrees:8.0%}{lost:7.0%}{agrees_too:19.0%}{lost_too:7.0%}")
 with plotting.house_style():
     fig, axes = plt.subplots(1, 2, figsize=(9.6, 4.2), sharey=True)
-    for ax, name in zip(axes, ("Bahdanau", "Bahdanau, other seed"), strict=True):
-        points = lost_by_class(networks[name], all_weights[name])
+    for ax, name in zip(axes, both, strict=True):
+        points = points_of[name]
         groups = []  # classes at almost the same place share a label
         for label, place in sorted(points.items(), key=lambda item: -item[1][1]):
             near = [group for group in groups if np.abs(group[0] - place).max() < 0.07]
@@ -795,7 +848,6 @@ with plotting.house_style():
         ax.axvline(0.5, color=INK, linewidth=0.8, linestyle=":")
         ax.axhline(0.5, color=INK, linewidth=0.8, linestyle=":")
         ax.set(xlim=(-0.04, 1.04), ylim=(-0.06, 1.04), title=name, xlabel="the look agreed with the gold")
-        print(name, {label: (round(float(a), 2), round(float(b), 2)) for label, (a, b) in points.items()})
     axes[0].set_ylabel("the word is lost without it")
     plt.show()
 
@@ -988,6 +1040,7 @@ for function in (repaired_outside, repaired_inside):
 #   2020. In Transformers: read the links one step later.
 # - S. Jain, B. C. Wallace, "Attention is not Explanation", 2019, and S. Wiegreffe, Y. Pinter, "Attention is not not
 #   Explanation", 2019. Read both.
-# - G. Brunner et al., "On Identifiability in Transformers", 2020. When other weights give the same output.
+# - G. Brunner, Y. Liu, D. Pascual, O. Richter, M. Ciaramita, R. Wattenhofer, "On Identifiability in Transformers", 2020.
+#   When other weights give the same output.
 #
 # **Next:** chapter 8. Until now one sequence looked at another. What if a sequence looks at *itself*?

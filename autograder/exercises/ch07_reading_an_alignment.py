@@ -31,21 +31,52 @@ alignment = Exercise("alignment", chapter=7, reference=reference.alignment, minu
 def _links_in(got):
     """The links in whatever container they came in: a list, a set, an array of shape (n, 2)."""
     array = expect.as_numpy(got)
-    rows = array.tolist() if array is not None and array.ndim == 2 else got
-    cause = "Is each link a pair of two positions, (t, s)?"
+    if array is not None:
+        expect.true(
+            array.ndim == 2 and array.shape[1] == 2,
+            f"Your function returned {expect.named(got)}; pairs (t, s), of shape (n, 2), were expected.",
+            "Queries in one row, keys in another? `.T` turns them. A table of marks? `np.argwhere(table)` lists them.",
+        )
+    rows = got if array is None else array.tolist()
+    name = got.type_name if hasattr(type(got), "type_name") else type(got).__name__
     expect.true(
         isinstance(rows, list | tuple | set | frozenset),
         f"Your function returned {expect.named(got)}; a list of pairs (t, s) was expected.",
-        cause,
+        INSTEAD_OF_A_LIST.get(name, "Is each link a pair of two positions, (t, s)?"),
     )
     links = []
     for row in rows:
         try:
             t, s = (operator.index(int(i) if isinstance(i, float) and i.is_integer() else i) for i in row)
         except (TypeError, ValueError):
-            expect.true(False, f"Your list holds {_shown(row)}; a pair of whole numbers was expected.", cause)
+            what = f"What you return holds {_shown(row)}; a pair (t, s) of whole numbers was expected."
+            expect.true(False, what, _why_no_pair(row))
         links.append((t, s))
     return links
+
+
+INSTEAD_OF_A_LIST = {
+    "NoneType": "Is a `return` missing?",
+    "dict": "Are its keys the queries? `list(links.items())` is a list of pairs.",
+    **dict.fromkeys(
+        ("generator", "zip", "map", "filter", "enumerate"),
+        "Such a thing gives its pairs once, and then it is empty. Is a `list(…)` round it missing?",
+    ),
+}
+
+
+def _why_no_pair(row):
+    """What somebody who returns this instead of a pair has most likely in mind, as a question."""
+    many = not isinstance(row, tuple | list | set) or len(row) > 3
+    if row is None or (not many and None in row):
+        return "Is a query that looked nowhere left out altogether? It has no pair, not one with None in it."
+    if isinstance(row, int | np.integer):
+        return "Is this the position of a key alone? Whose look was it?"
+    if not many and len(row) == 3:
+        return "Are there three things in a link? Query and key are enough."
+    if many and not isinstance(row, str | float | np.floating):
+        return "All queries in one row, all keys in another? `list(zip(queries, keys))` makes pairs of them."
+    return "Is each link a pair of two positions, (t, s)?"
 
 
 def _shown(row):
@@ -81,7 +112,9 @@ def test_alignment_gives_every_query_one_link(student, rng):
     _same_links(student.alignment(many_queries), reference.alignment(many_queries), cause)
     many_keys = _weights(rng, 3, 101, spread=0.1)
     _same_links(
-        student.alignment(many_keys), reference.alignment(many_keys), "The largest of 101 weights may be small, may it?"
+        student.alignment(many_keys),
+        reference.alignment(many_keys),
+        "Must a weight be large to win? Among 101 keys the largest may be small.",
     )
 
 
@@ -101,6 +134,7 @@ def test_alignment_breaks_ties_by_the_first(student, rng):
 def test_alignment_leaves_out_a_query_that_looked_nowhere(student, rng):
     """A query whose weights are all 0, fully masked, gets no link. The others keep their numbers."""
     weights = _weights(rng, 7, 5)
+    weights[0, rng.permutation(5)[:2]] = 0  # a query that may look at some keys only: it looked all the same
     weights[[1, 4]] = 0
     _same_links(
         student.alignment(weights),
@@ -207,6 +241,34 @@ def renumbers_the_queries(weights):
     number that is too small. Count first, leave out afterwards."""
     kept = weights[(weights > 0).any(-1)]
     return [(t, int(s)) for t, s in enumerate(kept.argmax(-1))]
+
+
+@alignment.misconception(caught_by=test_alignment_leaves_out_a_query_that_looked_nowhere)
+def answers_minus_one_for_nobody(weights):
+    """A query that looked nowhere is linked to key −1. Python takes −1 for the *last* key, so whoever reads this link
+    finds a word. A query without any weight has no pair at all."""
+    return [(t, int(row.argmax()) if row.any() else -1) for t, row in enumerate(weights)]
+
+
+@alignment.misconception(caught_by=test_alignment_leaves_out_a_query_that_looked_nowhere)
+def wants_weight_on_every_key(weights):
+    """Here a query with a single weight of 0 has no link. `all` asks whether *every* weight is above 0; a masked key
+    has none, and the query looked at the others. `any` asks whether there is one."""
+    return [(t, s) for t, s in reference.alignment(weights) if (weights[t] > 0).all()]
+
+
+@alignment.misconception(caught_by=test_alignment_of_known_weights)
+def wants_a_sum_of_exactly_one(weights):
+    """Rows were left out because their weights do not sum to 1 *exactly*. In floating point they hardly ever do: 0.2 +
+    0.7 + 0.1 gives 0.9999999999999999. Ask whether any weight of the row is above 0."""
+    return [(t, s) for t, s in reference.alignment(weights) if weights[t].sum() == 1]
+
+
+@alignment.misconception(caught_by=test_alignment_breaks_ties_by_the_first)
+def wants_more_than_an_even_look(weights):
+    """A query has its link only if its largest weight is above 1/S. A query that looks evenly at all keys looks, too;
+    of equal weights the first wins. Only a row of zeros has no link."""
+    return [(t, s) for t, s in reference.alignment(weights) if weights[t, s] > 1 / weights.shape[-1] + 1e-12]
 
 
 @alignment.misconception(caught_by=test_alignment_breaks_ties_by_the_first)
@@ -331,19 +393,34 @@ def _case(rng, guessed=5):
     return predicted, set(sure), set(sure) | set(only_possible)
 
 
+def _is_rate(got, want, cause):
+    """``got`` is the error rate ``want``; a number that can be no rate is told apart from a wrong one."""
+    number = np.asarray(got)
+    expect.true(
+        number.shape == () and number.dtype.kind in "fiu",
+        f"Your function returned {expect.named(got)}; one number from 0 to 1 was expected.",
+        "Is a `return` missing?" if got is None else "Is the last step a division of two counts?",
+    )
+    if not -1e-6 <= number <= 1 + 1e-6:
+        cause = "A rate lies between 0 and 1. Are there brackets round the whole numerator, and round |A| + |S|?"
+    expect.close(got, want, cause)
+
+
 @alignment_error_rate.check(points=1)
 def test_error_rate_of_known_links(student, rng):
     """The example worked by hand above gives `1 − 5/7`; other links give what the formula says."""
-    expect.close(
-        student.alignment_error_rate(PREDICTED, SURE, POSSIBLE),
-        1 - 5 / 7,
-        "Which of the four counts is another one: |A|, |S|, |A ∩ S| or |A ∩ P|?",
-    )
+    for predicted in (set(PREDICTED), PREDICTED):
+        _is_rate(
+            student.alignment_error_rate(predicted, SURE, POSSIBLE),
+            1 - 5 / 7,
+            "Which of the four counts is off: |A|, |S|, |A ∩ S| or |A ∩ P|?",
+        )
     for guessed in (1, 5):
         predicted, sure, possible = _case(rng, guessed)
-        expect.close(
+        want = reference.alignment_error_rate(predicted, sure, possible)
+        _is_rate(
             student.alignment_error_rate(predicted, sure, possible),
-            reference.alignment_error_rate(predicted, sure, possible),
+            want,
             "Are precision and recall put together as in the formula?",
         )
 
@@ -354,9 +431,9 @@ def test_error_rate_from_perfect_to_useless(student, rng):
     _, sure, possible = _case(rng)
     cause = "Is anything punished that is no mistake: to leave a possible link out, or to put it in?"
     for predicted in (sure, possible, sorted(sure) + sorted(possible - sure)[:1]):
-        expect.close(student.alignment_error_rate(list(predicted), sure, possible), 0.0, cause)
+        _is_rate(student.alignment_error_rate(list(predicted), sure, possible), 0.0, cause)
     useless = sorted({(t, s) for t in range(7) for s in range(11)} - possible)[:5]
-    expect.close(student.alignment_error_rate(useless, sure, possible), 1.0, "What is left when nothing is shared?")
+    _is_rate(student.alignment_error_rate(useless, sure, possible), 1.0, "What is left when nothing is shared?")
 
 
 @alignment_error_rate.check(points=1)
@@ -365,9 +442,9 @@ def test_error_rate_takes_every_sure_link_for_possible(student, rng):
     predicted, sure, possible = _case(rng)
     want = reference.alignment_error_rate(predicted, sure, possible)
     cause = "Some corpora list a sure link under `sure` only. Is it possible none the less?"
-    expect.close(student.alignment_error_rate(predicted, sure, possible), want, "Is |A ∩ P| counted with all of P?")
-    expect.close(student.alignment_error_rate(predicted, sure, possible - sure), want, cause)
-    expect.close(
+    _is_rate(student.alignment_error_rate(predicted, sure, possible), want, "Is |A ∩ P| counted with all of P?")
+    _is_rate(student.alignment_error_rate(predicted, sure, possible - sure), want, cause)
+    _is_rate(
         student.alignment_error_rate(predicted, sure, set()),
         reference.alignment_error_rate(predicted, sure, sure),
         cause,
@@ -388,7 +465,7 @@ def test_error_rate_takes_lists_and_counts_a_link_once(student, rng):
     ]
     for links in kinds:
         cause = "Is every argument turned into a set before it is counted?"
-        expect.close(student.alignment_error_rate(*links), want, cause)
+        _is_rate(student.alignment_error_rate(*links), want, cause)
     expect.unchanged(
         student, "Does `P |= S` or `P.update(S)` write into the caller's set? `P = set(possible) | S` does not."
     )
@@ -398,11 +475,11 @@ def test_error_rate_takes_lists_and_counts_a_link_once(student, rng):
 def test_error_rate_of_nothing(student, rng):
     """Nothing predicted where something is sure gives 1; nothing predicted where nothing is sure gives 0."""
     _, sure, possible = _case(rng)
-    expect.close(student.alignment_error_rate([], sure, possible), 1.0, "Does who says nothing get away with it?")
-    expect.close(student.alignment_error_rate([], set(), set()), 0.0, "What is 0/0 here? Nothing was missed.")
-    expect.close(student.alignment_error_rate([], set(), possible), 0.0, "Must a possible link be found?")
+    _is_rate(student.alignment_error_rate([], sure, possible), 1.0, "Does who says nothing get away with it?")
+    _is_rate(student.alignment_error_rate([], set(), set()), 0.0, "What is 0/0 here? Nothing was missed.")
+    _is_rate(student.alignment_error_rate([], set(), possible), 0.0, "Must a possible link be found?")
     only = sorted(possible - sure)
-    expect.close(student.alignment_error_rate(only, set(), only), 0.0, "Is there a division by |S| = 0?")
+    _is_rate(student.alignment_error_rate(only, set(), only), 0.0, "Is there a division by |S| = 0?")
 
 
 @alignment_error_rate.inputs
@@ -455,6 +532,38 @@ def divides_by_the_possible_links(predicted, sure, possible):
     error. The denominator is |A| + |S|: what you said, and what you had to say."""
     A, S, P = _counts(predicted, sure, possible)
     return 1 - (len(A & S) + len(A & P)) / (len(A) + len(P)) if A or P else 0.0
+
+
+@alignment_error_rate.misconception(caught_by=test_error_rate_of_known_links)
+def divides_by_the_union(predicted, sure, possible):
+    """The denominator is |A ∪ S|, which counts a sure link that was found once. The numerator counts it twice, in |A ∩
+    S| and in |A ∩ P|, so the denominator does, too: |A| + |S|."""
+    A, S, P = _counts(predicted, sure, possible)
+    return 1 - (len(A & S) + len(A & P)) / len(A | S) if A or S else 0.0
+
+
+@alignment_error_rate.misconception(caught_by=test_error_rate_of_known_links)
+def divides_whole_numbers(predicted, sure, possible):
+    """`//` divides and rounds down, so what is taken from 1 is 0 or 1 and the rate is never anything between. `/`
+    keeps the fraction."""
+    A, S, P = _counts(predicted, sure, possible)
+    return 1 - (len(A & S) + len(A & P)) // (len(A) + len(S)) if A or S else 0
+
+
+@alignment_error_rate.misconception(caught_by=test_error_rate_of_known_links)
+def joins_where_links_are_shared(predicted, sure, possible):
+    """The numerator counts what is in *either* set: `|` for `&`. A ∩ S is what the two share, and it cannot be larger
+    than one of them."""
+    A, S, P = _counts(predicted, sure, possible)
+    return 1 - (len(A | S) + len(A | P)) / (len(A) + len(S)) if A or S else 0.0
+
+
+@alignment_error_rate.misconception(caught_by=test_error_rate_of_known_links)
+def forgets_the_brackets(predicted, sure, possible):
+    """`1 - a + b / c` takes a from 1 and adds b/c to it: a division binds before a sum does. Put the numerator into
+    brackets, and the denominator."""
+    A, S, P = _counts(predicted, sure, possible)
+    return 1 - len(A & S) + len(A & P) / (len(A) + len(S)) if A or S else 0.0
 
 
 @alignment_error_rate.misconception(caught_by=test_error_rate_from_perfect_to_useless)
@@ -562,6 +671,39 @@ def expects_sets(predicted, sure, possible):
     if not isinstance(predicted, set | frozenset):
         raise TypeError(f"unsupported operand type(s) for &: '{type(predicted).__name__}' and 'set'")
     return reference.alignment_error_rate(predicted, sure, possible)
+
+
+@alignment_error_rate.misconception(caught_by=test_error_rate_takes_lists_and_counts_a_link_once)
+def joins_in_place(predicted, sure, possible):
+    """`possible |= sure` writes into the caller's set, and where `possible` is a list it is no operation at all. Make a
+    new set of the two: `set(possible) | set(sure)`."""
+    if not isinstance(possible, set):
+        raise TypeError(f"unsupported operand type(s) for |=: '{type(possible).__name__}' and 'set'")
+    return adds_to_the_callers_set(predicted, sure, possible)
+
+
+@alignment_error_rate.misconception(caught_by=test_error_rate_takes_lists_and_counts_a_link_once)
+def updates_what_may_be_a_list(predicted, sure, possible):
+    """`possible.update(sure)` writes into the caller's set, and a list has no `update`. Make a new set of the two:
+    `set(possible) | set(sure)`."""
+    possible.update(sure)
+    return reference.alignment_error_rate(predicted, sure, possible)
+
+
+@alignment_error_rate.misconception(caught_by=test_error_rate_of_known_links)
+def joins_with_plus(predicted, sure, possible):
+    """`possible + sure` joins two lists, and sets know no `+`. The caller may hand in either. `set(possible) |
+    set(sure)` is right for both."""
+    return reference.alignment_error_rate(predicted, sure, set(possible + sure))
+
+
+@alignment_error_rate.misconception(caught_by=test_error_rate_of_nothing)
+def waits_until_nothing_is_possible(predicted, sure, possible):
+    """The case of 0/0 is asked for, but only where nothing is *possible* either. The denominator is |A| + |S|: with
+    nothing predicted and nothing sure it is 0, whatever is possible."""
+    if not len(predicted) and not len(sure) and not len(possible):
+        return 0.0
+    return divides_nothing_by_nothing(predicted, sure, possible)
 
 
 @alignment_error_rate.misconception(caught_by=test_error_rate_of_nothing)
@@ -679,6 +821,11 @@ attention_entropy = Exercise(
 )
 
 
+def _entropy(weights):
+    """The reference, whose −0 is written as 0: that is what a message shows."""
+    return reference.attention_entropy(weights) + 0.0
+
+
 @attention_entropy.check(points=1)
 def test_entropy_of_known_weights(student, rng):
     """An even look at four keys has entropy `ln 4`; `[½, ¼, ¼]` has `1.5 · ln 2`. The unit is the nat."""
@@ -689,7 +836,7 @@ def test_entropy_of_known_weights(student, rng):
     weights = _weights(rng, 5, 7)
     expect.close(
         student.attention_entropy(weights),
-        reference.attention_entropy(weights),
+        _entropy(weights),
         "Is each logarithm weighed by its weight, and the sum turned positive?",
     )
 
@@ -701,14 +848,14 @@ def test_entropy_is_one_number_a_query(student, rng):
         weights = _weights(rng, *shape)
         expect.close(
             student.attention_entropy(weights),
-            reference.attention_entropy(weights),
+            _entropy(weights),
             "Over which axis do the weights of one query stand?",
         )
 
 
 @attention_entropy.check(points=1)
 def test_entropy_takes_zero_times_log_zero_for_zero(student, rng):
-    """A weight of exactly 0 adds nothing: `[0, ½, ½, 0]` has entropy `ln 2`, and `[0, 1, 0]` has 0."""
+    """A weight of exactly 0 adds nothing: `[0, ½, ½, 0]` has entropy `ln 2`, and `[0, 1, 0]` has 0, exactly."""
     expect.close(student.attention_entropy(np.array([[0.0, 0.5, 0.5, 0.0]])), np.log([2.0]), "What is 0 · log 0?")
     weights = _weights(rng, 7, 13)
     weights[rng.random((7, 13)) < 0.5] = 0
@@ -717,9 +864,15 @@ def test_entropy_takes_zero_times_log_zero_for_zero(student, rng):
     weights[3] = np.eye(13)[5]
     expect.close(
         student.attention_entropy(weights),
-        reference.attention_entropy(weights),
+        _entropy(weights),
         "Was a small number added under the logarithm? It moves the other terms, too.",
         tolerance=1e-7,
+    )
+    one_key = student.attention_entropy(np.eye(5, 3))[0]
+    expect.true(
+        one_key >= -1e-15,
+        f"A look at one key alone has entropy {one_key:.1g} with you; no entropy is below 0.",
+        "Was a small number added under the logarithm? It moves the other terms, too.",
     )
 
 
@@ -728,21 +881,19 @@ def test_entropy_of_a_query_that_looked_nowhere(student, rng):
     """A fully masked query, all of whose weights are 0, has entropy 0; its neighbours keep theirs."""
     weights = _weights(rng, 5, 3)
     weights[2] = 0
-    expect.close(
-        student.attention_entropy(weights), reference.attention_entropy(weights), "Is there a division by a sum of 0?"
-    )
+    expect.close(student.attention_entropy(weights), _entropy(weights), "Is there a division by a sum of 0?")
 
 
 @attention_entropy.check(points=1)
 def test_entropy_takes_every_kind_of_array(student, rng):
     """It is right for float32, tiny weights and views, and the array that was passed in is the same afterwards."""
     single = _weights(rng, 7, 3).astype(np.float32)
-    expect.close(student.attention_entropy(single), reference.attention_entropy(single), tolerance=1e-5)
+    expect.close(student.attention_entropy(single), _entropy(single), tolerance=1e-5)
     tiny = np.array([[1 - 1e-5, 1e-5, 0.0], [1.0, 1e-300, 0.0]])
-    expect.close(student.attention_entropy(tiny), reference.attention_entropy(tiny), "Is a tiny weight a zero?")
+    expect.close(student.attention_entropy(tiny), _entropy(tiny), "Is a tiny weight a zero?")
     view = _weights(rng, 7, 10)[::2, ::3]
     view[1] = [1.0, 0.0, 0.0, 0.0]
-    expect.close(student.attention_entropy(view), reference.attention_entropy(view))
+    expect.close(student.attention_entropy(view), _entropy(view))
     expect.unchanged(student, "Does it write something in place of the zeros?")
 
 
@@ -850,6 +1001,33 @@ def divides_by_the_sum(weights):
     """The weights were divided by their sum first. They sum to one already; and for a query that may look at nothing
     the sum is 0, and 0/0 is no number."""
     return -np.sum(_terms(weights / weights.sum(-1, keepdims=True)), axis=-1) + 0 * weights.sum(-1) / weights.sum(-1)
+
+
+@attention_entropy.misconception(caught_by=test_entropy_takes_zero_times_log_zero_for_zero)
+def calls_a_row_with_a_zero_nothing(weights):
+    """A row with a single weight of 0 has entropy 0 here, whatever else is in it. One term that is no number spoils
+    the whole sum, and `nan_to_num` then wipes out all of it. Mend the *term*, before the sum."""
+    return np.nan_to_num(takes_the_log_of_zero(weights))
+
+
+@attention_entropy.misconception(caught_by=test_entropy_takes_zero_times_log_zero_for_zero)
+def weighs_with_the_repaired(weights):
+    """The 1 was put in place of the weight *before* the logarithm, where it weighs, and not under it: 1 · log 0 is −∞.
+    The repaired weights belong under the logarithm."""
+    return -np.sum(np.where(weights > 0, weights, 1) * np.log(weights), axis=-1)
+
+
+@attention_entropy.misconception(caught_by=test_entropy_of_known_weights)
+def adds_one_under_the_logarithm(weights):
+    """This is −Σ w log(1 + w). The 1 does keep log 0 away, but it changes every other term, even its sign. Put a 1 in
+    the place of the zeros, and of the zeros only."""
+    return -np.sum(weights * np.log1p(weights), axis=-1)
+
+
+@attention_entropy.misconception(caught_by=test_entropy_of_known_weights)
+def counts_in_tens(weights):
+    """This is the entropy with the logarithm to base 10. The unit here is the nat: `np.log`, the natural logarithm."""
+    return -np.sum(_terms(weights, np.log10), axis=-1)
 
 
 @attention_entropy.misconception(caught_by=test_entropy_takes_zero_times_log_zero_for_zero)
