@@ -38,7 +38,7 @@ print("a weighted average:", weights @ values)
 # An exercise is a function with an empty body. You replace `raise NotImplementedError()` by your code, run the cell, and then
 # run the cell below it, which asks `check` what it thinks. `check` tries your function on many inputs and shows a line for each
 # *law* that must hold. If one does not, it says what it tried, what came out, and, if it recognises the mistake, what you may
-# have had in mind.
+# have had in mind. The dots under the title say how hard the exercise is: one, two or three.
 #
 # {{exercise halfway}}
 #
@@ -63,7 +63,7 @@ print("a weighted average:", weights @ values)
 
 # %% exercise="halfway"
 def halfway(a, b):
-    """The number halfway between a and b, which may be numbers or arrays of the same shape."""
+    """The number halfway between a and b: two numbers, or two arrays of one shape."""
     ### BEGIN SOLUTION
     return (a + b) / 2
     ### END SOLUTION

@@ -171,9 +171,10 @@ for s in (1, 5, 11, 12, 88, 89, 709, 710, -17, -18, -103, -104, -105):
 #
 # The reason is a window. In each number format, $e^x$ exists only for some $x$. Too far right it becomes infinite, and
 # $\infty/\infty$ is not a number. Too far left it becomes 0; if all scores fall off there, $0/0$ is not a number
-# either. The next cell walks along the axis in each format and notes where it still stands.
+# either. The next cell walks along the axis in each format and notes where it still stands. (*bfloat16* is the other
+# half precision: it keeps the range of float32, and pays for it with digits.)
 
-# %% tags=["demo", "hide-input"] alt="Three horizontal bars, one a number format, show for which x the exponential of x is neither zero nor infinite: float16 from about -17 to 11, bfloat16 from about -92 to 88, float32 from about -104 to 89. Four scores near 95 lie beyond the right end of all bars; pushed left until the greatest is at zero, all but one lie inside all of them."
+# %% tags=["demo", "hide-input"] alt="Three horizontal bars, one a number format, show for which x the exponential of x is neither zero nor infinite: float16 from about -17 to 11, bfloat16 from about -92 to 88, float32 from about -104 to 89. Three of four scores lie near 95, beyond the right end of all bars, the fourth at 66; pushed left until the greatest is at zero, all but the fourth lie inside all bars."
 formats = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 with plotting.house_style():
     fig, ax = plt.subplots(figsize=(8, 3.4))
@@ -652,7 +653,7 @@ with interactive.once_solved("softmax_vjp"):
     for n in (64, 512, 4096):
         p, g = np.full(n, 1 / n), np.random.default_rng(0).normal(size=n)
         fast, slow = seconds(softmax_vjp, p, g) * 1e6, seconds(by_matrix, p, g) * 1e6
-        print(f"n = {n:4}: matrix {slow:6.0f} µs, yours {fast:3.0f} µs; the matrix alone takes {8 * n * n:11,} bytes")
+        print(f"n = {n:4}: matrix {slow:6.0f} µs, yours {fast:3.0f} µs; the matrix takes {8 * n * n:11,} bytes")
 
 # %% [markdown]
 # ### Trust is good, a difference quotient is better
@@ -756,7 +757,7 @@ print("softmax twice:", torch.softmax(torch.softmax(x, dim=-1), dim=-1).numpy().
 # | half repaired | `torch.softmax(x, -1).log()` |
 # | repaired | `torch.log_softmax(x, -1)` |
 #
-# You know the cliff of float16: it is printed under the figure with the bars. **Write down a guess:** which of the
+# You know the cliff of float16: it is printed above the figure with the bars. **Write down a guess:** which of the
 # three dies, and of what?
 
 
@@ -814,7 +815,8 @@ with plotting.house_style():
         if len(history) < 300:
             above.plot(len(history) - 1, history[-1, 0], "x", color=colour, markersize=9 + width, markeredgewidth=3)
             loss, greatest, gap = history[-1]
-            print(f"{name}: dies at step {len(history) - 1}, {loss=:.4f}, {greatest=:.2f}, {gap=:.2f}")
+            print(f"{name}: dies at step {len(history) - 1}")
+            print(f"    {loss=:.4f}, {greatest=:.2f}, {gap=:.2f}")
         else:
             print(f"{name}: alive after 300 steps, loss={history[-1, 0]:.4f}")
     above.set(ylabel="loss")
@@ -847,7 +849,7 @@ for name, line in lines.items():
     x = torch.tensor([[10.0, 0.0, -8.0]], dtype=torch.float16, requires_grad=True)
     loss = -line(x)[0, 0]  # class 0 is the right one, and the network is sure of it
     loss.backward()
-    print(f"{name:26} loss {loss.abs().item():.4f}   gradient {x.grad.numpy()[0]}")
+    print(f"{name:24} loss {loss.abs().item():.4f}  gradient {x.grad.numpy()[0]}")
 
 # %% [markdown]
 # The share of class 2 is 0, and the slope of the logarithm at 0 is infinite. The gradient that comes from the loss to
@@ -915,6 +917,7 @@ with plotting.house_style():
 
     random = torch.Generator().manual_seed(0)
     lengths = [4, 16, 64, 256, 1024]
+    print(f"{'d':11}" + "".join(f"{d:9}" for d in lengths))
     for scaled, colour, label in ((False, ORANGE, "q · k"), (True, BLUE, "q · k / √d")):
         loudness = []
         for d in lengths:
@@ -923,7 +926,7 @@ with plotting.house_style():
             x = (q * k).sum(-1) / (d**0.5 if scaled else 1)
             loudness.append(size(torch.softmax(x, dim=-1)).median().item())
         curve.loglog(lengths, loudness, "o-", color=colour, label=label)
-        print(f"{label:11}", "  ".join(f"d = {d}: {value:.4f}" for d, value in zip(lengths, loudness, strict=True)))
+        print(f"{label:11}" + "".join(f"{value:9.4f}" for value in loudness))
     curve.set(xlabel="d", ylabel="size of the Jacobian, median query", xticks=lengths, xticklabels=lengths)
     curve.minorticks_off()
     curve.legend()

@@ -15,9 +15,10 @@ halfway = Exercise("halfway", chapter=0, reference=_halfway, minutes=2, difficul
 
 @halfway.check(points=1)
 def test_halfway_between_two_numbers(student, rng):
-    """Halfway between 2 and 6 is 4; halfway between a number and itself is that number."""
+    """Halfway between 2 and 6, or 6 and 2, is 4; halfway between a number and itself is that number."""
     expect.close(student.halfway(2.0, 6.0), 4.0, "Which operation does Python do first, `+` or `/`?")
     expect.close(student.halfway(3.0, 3.0), 3.0, "Is it between the two?")
+    expect.close(student.halfway(6.0, 2.0), 4.0, "Is it the same when the greater number comes first?")
     a, b = rng.normal(size=2)
     expect.close(student.halfway(a, b), (a + b) / 2, "Does each of the two count for one half?")
 
@@ -64,6 +65,13 @@ def forgets_to_halve(a, b):
 def halves_the_difference(a, b):
     """This is half of the distance between the two. Starting from a, go that far: a + (b − a) / 2."""
     return (b - a) / 2
+
+
+@halfway.misconception(caught_by=test_halfway_between_two_numbers)
+def starts_from_the_first(a, b):
+    """This goes half the distance upwards from a. Where b is the smaller of the two, the way leads down: take the
+    difference with its sign, `a + (b - a) / 2`, or halve the sum."""
+    return a + np.abs(b - a) / 2
 
 
 @halfway.misconception(caught_by=test_halfway_between_two_numbers)

@@ -158,6 +158,24 @@ def subtracts_the_maximum_of_the_whole_array(x, axis=-1):
     return e / e.sum(axis=axis, keepdims=True)
 
 
+@softmax.misconception(caught_by=test_softmax_survives_large_numbers)
+def subtracts_the_greatest_absolute_value(x, axis=-1):
+    """This is what comes out when the greatest absolute value is subtracted. Where all numbers are far below zero, that
+    pushes them further down: every exponential is 0, and 0/0 is NaN. Subtract the greatest number, with its sign."""
+    with np.errstate(all="ignore"):
+        e = np.exp(x - np.max(np.abs(x), axis=axis, keepdims=True))
+        return e / e.sum(axis=axis, keepdims=True)
+
+
+@softmax.misconception(caught_by=test_softmax_of_known_numbers)
+def subtracts_the_maximum_only_above(x, axis=-1):
+    """The maximum was subtracted above the fraction but not below, so nothing cancels and the shares do not sum to one.
+    Compute the exponentials once, and divide by the sum of the same ones."""
+    with np.errstate(all="ignore"):
+        e = np.exp(x - np.max(x, axis=axis, keepdims=True))
+        return e / np.exp(x).sum(axis=axis, keepdims=True)
+
+
 @softmax.misconception(caught_by=test_softmax_works_along_the_axis_it_is_given)
 def normalises_the_whole_array(x, axis=-1):
     """This is what comes out when the sum runs over the whole array: all weights together sum to one, not each row.
@@ -262,6 +280,22 @@ def defaults_to_the_first_axis(x, axis=0):
 def forgets_to_divide(x, axis=-1):
     """This is exp of the numbers below their maximum, never divided by the sum: the largest weight is always 1."""
     return np.exp(x - np.max(x, axis=axis, keepdims=True))
+
+
+@softmax.misconception(caught_by=test_softmax_of_known_numbers)
+def divides_by_the_length(x, axis=-1):
+    """The exponentials were divided by the length of their vector, the root of the sum of their squares. Then the
+    squares sum to one. Shares are to sum to one themselves: divide by the plain sum."""
+    e = np.exp(x - np.max(x, axis=axis, keepdims=True))
+    return e / np.linalg.norm(e, axis=axis, keepdims=True)
+
+
+@softmax.misconception(caught_by=test_softmax_of_known_numbers)
+def adds_a_little_below(x, axis=-1):
+    """A small number was added to the sum, so that nothing is divided by zero. Then the shares sum to a little less
+    than one. It is not needed: once the maximum is subtracted, the sum has a term e⁰ = 1, so it is at least 1."""
+    e = np.exp(x - np.max(x, axis=axis, keepdims=True))
+    return e / (e.sum(axis=axis, keepdims=True) + 1e-6)
 
 
 @softmax.misconception(caught_by=test_softmax_of_known_numbers)
@@ -466,6 +500,20 @@ def sums_under_the_logarithm_to_base_two(x, axis=-1):
 
 
 @log_softmax.misconception(caught_by=test_log_softmax_of_known_numbers)
+def sums_under_the_logarithm_to_base_ten(x, axis=-1):
+    """The logarithm of the sum was taken to base 10. What undoes `exp` is the natural logarithm, `np.log`."""
+    y = x - np.max(x, axis=axis, keepdims=True)
+    return y - np.log10(np.sum(np.exp(y), axis=axis, keepdims=True))
+
+
+@log_softmax.misconception(caught_by=test_log_softmax_of_known_numbers)
+def returns_the_log_sum_exp(x, axis=-1):
+    """This is the log-sum-exp itself, one number a row. The log-softmax is what is left of each score once that has
+    been subtracted from it, so it has the shape of `x`."""
+    return np.logaddexp.reduce(np.asarray(x, float), axis=axis, keepdims=True)
+
+
+@log_softmax.misconception(caught_by=test_log_softmax_of_known_numbers)
 def forgets_the_logarithm(x, axis=-1):
     """This is the softmax itself; its logarithm was asked for."""
     return reference.softmax(x, axis)
@@ -586,6 +634,11 @@ def test_temperature_may_be_extreme(student, rng):
     shares like `[0, 1]`."""
     x = rng.permutation(7).astype(float)
     expect.close(student.softmax_temperature(x, 1e-3), (x == 6).astype(float), "Is the maximum subtracted before exp?")
+    expect.close(
+        student.softmax_temperature(np.array([0.0, 1e-3]), 1e-3),
+        np.array([1, math.e]) / (1 + math.e),
+        "Is it divided by tau itself? A tau that is held above some small number stops sharpening there.",
+    )
     x = rng.normal(size=(3, 5)) + np.array([[0.0], [100.0], [-100.0]])
     expect.close(student.softmax_temperature(x, 0.01, axis=1), reference.softmax(x / 0.01, 1), tolerance=1e-7)
     expect.close(
@@ -674,6 +727,20 @@ def divides_only_the_maximum(x, tau, axis=-1):
     the whole difference."""
     e = np.exp(x - np.max(x / tau, axis=axis, keepdims=True))
     return e / e.sum(axis=axis, keepdims=True)
+
+
+@softmax_temperature.misconception(caught_by=test_temperature_may_be_extreme)
+def holds_tau_above_a_floor(x, tau, axis=-1):
+    """A small tau was replaced by a larger one, so that nothing is divided by too little. `tau` is greater than 0, and
+    softmax can bear what comes out of the division: no floor is needed."""
+    return reference.softmax(x / max(tau, 0.01), axis)
+
+
+@softmax_temperature.misconception(caught_by=test_temperature_works_along_the_axis_it_is_given)
+def temperature_defaults_to_the_first_axis(x, tau, axis=0):
+    """It is right for every axis that is named. Where none is, it takes the first one; the default is to be the last,
+    `axis=-1`."""
+    return reference.softmax(x / tau, axis)
 
 
 @softmax_temperature.misconception(caught_by=test_temperature_works_along_the_axis_it_is_given)
@@ -822,6 +889,20 @@ def subtracts_the_plain_mean(p, g, axis=-1):
     """This subtracts the plain mean of g where the mean weighted by p, Σ p g, is meant. With equal weights the two
     agree, and only then."""
     return p * (g - np.mean(g, axis=axis, keepdims=True))
+
+
+@softmax_vjp.misconception(caught_by=test_vjp_of_known_numbers)
+def adds_the_mean(p, g, axis=-1):
+    """The average of g was added. It is a comparison: each g is measured from the average, so the average is
+    subtracted, and for a constant g nothing is left."""
+    return p * (g + np.sum(p * g, axis=axis, keepdims=True))
+
+
+@softmax_vjp.misconception(caught_by=test_vjp_of_known_numbers)
+def swaps_p_and_g(p, g, axis=-1):
+    """Here p and g have changed places: the average was subtracted from p, and g multiplies the difference. The average
+    is one of g, so it is subtracted from g; the share p multiplies."""
+    return g * (p - np.sum(p * g, axis=axis, keepdims=True))
 
 
 @softmax_vjp.misconception(caught_by=test_vjp_of_known_numbers)
