@@ -223,8 +223,8 @@ with interactive.once_solved("sinusoidal_positions"):
 # for places: a table with a row for each place, filled with small random numbers, and changed by the gradient as
 # everything else is. GPT-2 and BERT did it so.
 #
-# A model that writes has a cache, and then the words that come in are not the first: they *start* somewhere. And a
-# table ends. **What does PyTorch do with `table[5:6]` if the table has five rows? And with `table[4:7]`, when a
+# A model that writes keeps what it has read in a cache (chapter 5). So the words that come in are not the first of the
+# text: they *start* somewhere. And a table ends. **What does PyTorch do with `table[5:6]` if the table has five rows? And with `table[4:7]`, when a
 # sequence of three words is added to it?**
 
 # %% tags=["demo"]
@@ -283,9 +283,10 @@ def learned_positions(x, table, start=0):
 #
 # Look at what a sum does to the score. The word $x$ at place $t$ asks, the word $y$ at place $s$ answers:
 #
-# $$\bigl((x + p_t) W_q\bigr) \cdot \bigl((y + p_s) W_k\bigr) \;=\;
-# \underbrace{x W_q \cdot y W_k}_{\text{word, word}} + \underbrace{x W_q \cdot p_s W_k}_{\text{word, place}} +
-# \underbrace{p_t W_q \cdot y W_k}_{\text{place, word}} + \underbrace{p_t W_q \cdot p_s W_k}_{\text{place, place}}.$$
+# $$\begin{aligned} \bigl((x + p_t) W_q\bigr) \cdot \bigl((y + p_s) W_k\bigr) \;=\;\;
+# &\underbrace{x W_q \cdot y W_k}_{\text{word, word}} \;+\; \underbrace{x W_q \cdot p_s W_k}_{\text{word, place}} \\
+# +\; &\underbrace{p_t W_q \cdot y W_k}_{\text{place, word}} \;+\;
+# \underbrace{p_t W_q \cdot p_s W_k}_{\text{place, place}}. \end{aligned}$$
 #
 # The two terms in the middle contain *one* place alone. They say things such as "the word *dog* asks for place 17". Who
 # wants that? And in the last term the projections stand between $p_t$ and $p_s$, so it knows the distance only if
@@ -536,7 +537,7 @@ def alibi_bias(num_heads, T, S):
 # %% [markdown]
 # ## Five fingerprints
 #
-# You have four codes. Put them side by side. We take one query vector and one key vector, always the same two words,
+# You have four codes. Put them side by side, and with them the case of no code at all. We take one query vector and one key vector, always the same two words,
 # and let the query stand at every place $t$ and the key at every place $s$. Only the places vary, so what you see is the
 # code. **If a code knows nothing but the distance, what pattern must appear? Which of the five show it?**
 
@@ -613,9 +614,9 @@ def fridge(B, T, random, people=5, rooms=8):
     return (who, where.masked_fill(asks, rooms)), y
 
 
-GAMES = {"the canon": (canon, (10,), 10), "the fridge": (fridge, (5, 9), 8)}
+GAMES = {"the canon": (canon, (10,), 10), "the fridge": (fridge, (5, 9), 8)}  # draw, vocabularies, classes
 (notes,), answers = canon(1, 10, torch.Generator().manual_seed(3))
-print("canon    ", *notes[0].tolist(), "\nanswers  ", *("·" if n < 0 else n for n in answers[0].tolist()))
+print("canon    ", *notes[0].tolist(), "\nanswers  ", *("·" if n < 0 else n for n in answers[0].tolist()), "\n")
 (who, where), answers = fridge(1, 10, torch.Generator().manual_seed(4))
 rooms = ("attic", "bath", "cellar", "den", "entry", "floor", "garden", "hall", "?")
 for name, room, answer in zip(who[0].tolist(), where[0].tolist(), answers[0].tolist(), strict=True):
@@ -808,11 +809,8 @@ if "rotary" in PLAYERS:
             f"word at place {t:3}: {weights[3]:4.0%} of the weight at distance 3, {weights[TRAINED:].sum():4.0%} beyond 19"
         )
     print(f"of {LONGEST - TRAINED} foreign distances, {louder[TRAINED:].sum()} are louder than distance 3")
-    print(
-        "the first of them:",
-        *places[louder][:6].tolist(),
-        f"    seven turns of the fast clock: {7 * 2 * np.pi:.2f} places",
-    )
+    print("the first of them:", *places[louder][:6].tolist())
+    print(f"seven turns of the fast clock: {7 * 2 * np.pi:.2f} places")
 
 # %% [markdown]
 # At place 100 the query meets keys at distances that **never occurred in training**. The score is a sum of waves, one for
@@ -826,11 +824,9 @@ if "rotary" in PLAYERS:
 
 # %% tags=["demo"]
 window = combine(EVERYTHING, torch.as_tensor(local_mask(LONGEST, LONGEST, TRAINED - 1, like=EVERYTHING)))
-report = []
+report = [f"Right answers by place, through a window of {TRAINED} words", ""]
 for game in GAMES:
-    report.append(
-        f"{game:14}" + "".join(f"{f'{a} to {b - 1}':>12}" for a, b in BANDS) + f"   with a window of {TRAINED}"
-    )
+    report.append(f"{game:14}" + "".join(f"{f'{a} to {b - 1}':>12}" for a, b in BANDS))
     for code, players in PLAYERS.items():
         shares = by_band(*right_by_place(players[game], game, window))
         report.append(f"  {code:12}" + "".join(f"{share:12.0%}" for share in shares))
@@ -841,8 +837,8 @@ print("\n".join(report))
 # the weights it had: through the window it sees distances from 0 to 19 and no others, at place 159 as at place 19. The
 # fridge is saved as well, but for the few notes that are older than 20 places.
 #
-# It does little for the codes that are added: about half of their answers stay wrong, or more. Through the window they
-# see only 20 words, too, but place 100 itself is foreign to them. **Relative codes fail at foreign distances, absolute
+# It does little for the codes that are added: beyond place 19, from two fifths to nine tenths of their answers stay
+# wrong. Through the window they see only 20 words, too, but place 100 itself is foreign to them. **Relative codes fail at foreign distances, absolute
 # codes at foreign places**, and only the former can be avoided by looking at less.
 #
 # One more honest remark. These models are tiny and were trained on 20 places. A large model that has read texts of all
@@ -909,7 +905,8 @@ with interactive.once_solved("rotate"):
     print(f"… with their columns reordered:       off by {(moved - ours).abs().max():.1e}")
 
 # %% [markdown]
-# **Half precision.** Large models compute in bfloat16, which has 8 significant bits. **What does place 257 become?**
+# **Sixteen bits.** Large models compute in bfloat16, whose numbers have 16 bits, 8 of them significant. **What does
+# place 257 become?**
 
 # %% tags=["demo"]
 exact = torch.tensor([254, 255, 256, 257, 258, 259, 1001])
@@ -920,9 +917,9 @@ print("cos           ", *(f"{c:6.3f}" for c in turned_by))
 print("cos, bfloat16 ", *(f"{c:6.3f}" for c in torch.cos(exact.bfloat16().float())))
 
 # %% [markdown]
-# From 256 on, neighbours share a number, and the fast hands point anywhere. Cast the model to half precision by one
-# `.bfloat16()`, and if the places are made in the model's number format, it goes blind for order from word 256 on. Hence
-# the rule of the exercise: angles in float32, then sines and cosines, and only those may be rounded.
+# From 256 on, neighbours share a number, and the fast hands point anywhere. Cast the model by one `.bfloat16()`, and if
+# the places are made in the model's number format, it is blind for the order of neighbours from word 256 on. Hence the
+# rule of the exercise: angles in float32, then sines and cosines, and only those may be rounded.
 #
 # ## Quiz
 #
@@ -1029,5 +1026,5 @@ print("cos, bfloat16 ", *(f"{c:6.3f}" for c in torch.cos(exact.bfloat16().float(
 # - S. Chen et al., "Extending Context Window of Large Language Models via Positional Interpolation", 2023, and B. Peng et
 #   al., "YaRN: Efficient Context Window Extension of Large Language Models", 2023. How to slow rotary angles down.
 #
-# **Next:** chapter 11 puts a small network behind attention, a detour around both, and a normalisation in between.
-# Which of the three is it that lets a model be deep?
+# **Next:** [11 · The block](../11_block/11_block.ipynb). It puts a small network behind attention, a detour around
+# both, and a normalisation in between. Which of the three is it that lets a model be deep?

@@ -39,12 +39,13 @@ sinusoidal_positions = Exercise(
 )
 
 
-def _table(T, d_model, places=None, speeds=None):
-    """The table of the formula in float64; a wrong answer replaces the places (T,) or the speeds (d_model / 2,)."""
+def _table(T, d_model, places=None, speeds=None, angles=lambda angles: angles):
+    """The table of the formula in float64; a wrong answer replaces the places (T,), the speeds (d_model / 2,), or what
+    becomes of the angles."""
     even = torch.arange(0, d_model, 2, dtype=torch.float64)
     places = torch.arange(T, dtype=torch.float64) if places is None else places
-    angles = places[:, None] * (BASE ** (-even / d_model) if speeds is None else speeds)
-    return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)
+    theta = angles(places[:, None] * (BASE ** (-even / d_model) if speeds is None else speeds))
+    return torch.stack((theta.sin(), theta.cos()), dim=-1).flatten(-2)
 
 
 def _sizes(rng):
@@ -199,6 +200,22 @@ def multiplies_by_the_power(T, d_model):
     or give the exponent a minus sign."""
     angles = torch.arange(T)[:, None] * BASE ** (torch.arange(0, d_model, 2) / d_model)
     return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)
+
+
+@sinusoidal_positions.misconception(caught_by=test_sinusoids_of_known_numbers)
+def divides_without_remainder(T, d_model):
+    """The place was divided with `//`, which throws the remainder away, so a slow clock stands still for many places
+    and then jumps. An angle is no whole number: divide with `/`."""
+    return _table(T, d_model, speeds=None, angles=lambda angles: angles.floor())
+
+
+@sinusoidal_positions.misconception(caught_by=test_sinusoids_of_known_numbers)
+def stacks_in_front(T, d_model):
+    """Two tables were stacked in front, `stack((sines, cosines))`, and the shape was forced with `reshape`: now the
+    first rows are all sines, of several places in a row. Sine and cosine have to meet on the *last* axis:
+    `stack((sines, cosines), dim=-1).flatten(-2)`."""
+    P = _table(T, d_model)
+    return torch.stack((P[:, 0::2], P[:, 1::2])).reshape(T, d_model)
 
 
 @sinusoidal_positions.misconception(caught_by=test_sinusoids_of_known_numbers)
@@ -525,6 +542,24 @@ def looks_at_the_length_only(x, table, start=0):
     row T − 1."""
     if x.shape[-2] > len(table):
         raise ValueError
+    return x + table[start : start + x.shape[-2]]
+
+
+@learned_positions.misconception(caught_by=test_places_without_a_row_are_refused)
+def looks_at_the_start_only(x, table, start=0):
+    """It was asked whether row `start` is there, but x goes on for T rows. The last of them, `start + T - 1`, must be
+    there, too."""
+    if start >= len(table):
+        raise ValueError
+    return x + table[start : start + x.shape[-2]]
+
+
+@learned_positions.misconception(caught_by=test_places_without_a_row_are_refused)
+def says_it_without_raising(x, table, start=0):
+    """Where the table is too short, nothing came back, and no error was raised: a message that is printed stops nobody,
+    and the caller goes on with `None`. Write `raise ValueError("…")`."""
+    if start + x.shape[-2] > len(table):
+        return None
     return x + table[start : start + x.shape[-2]]
 
 
@@ -901,6 +936,65 @@ def swaps_the_halves_for_neighbours(x, positions):
 
 
 @rotate.misconception(caught_by=test_a_pair_turns_by_its_angle)
+def deals_out_the_halves(x, positions):
+    """The pairs were read as halves, column i with column i + d_k/2, and written back as neighbours. So the numbers
+    wander to other columns, even at position 0, where nothing may change. Read neighbours, too: `x[..., 0::2]` and
+    `x[..., 1::2]`."""
+    half = x.shape[-1] // 2
+    return _turned(torch.stack((x[..., :half], x[..., half:]), dim=-1).flatten(-2), positions)
+
+
+@rotate.misconception(caught_by=test_a_pair_turns_by_its_angle)
+def turns_the_first_pair_only(x, positions):
+    """Only the first two columns were turned. Each of the d_k/2 pairs turns, with a speed of its own: `x[..., 0::2]`
+    are the first halves of *all* pairs."""
+    return torch.cat((_turned(x, positions)[..., :2], x[..., 2:].double()), dim=-1)
+
+
+@rotate.misconception(caught_by=test_a_pair_turns_by_its_angle)
+def gives_each_column_an_angle(x, positions):
+    """Every column has an angle of its own: the exponent is j/d_k for column j, so the two of a pair turn by different
+    angles, which is no rotation. Both columns of pair i take 2i/d_k, `torch.arange(0, d_k, 2) / d_k`."""
+    d_k = x.shape[-1]
+    angles = positions.double()[..., None] * BASE ** (-torch.arange(d_k, dtype=torch.float64) / d_k)
+    cos, sin = angles.cos(), angles.sin()
+    a, b = x.double().unflatten(-1, (-1, 2)).unbind(-1)
+    first = a * cos[..., 0::2] - b * sin[..., 0::2]
+    second = a * sin[..., 1::2] + b * cos[..., 1::2]
+    return torch.stack((first, second), dim=-1).flatten(-2)
+
+
+@rotate.misconception(caught_by=test_a_pair_turns_by_its_angle)
+def exchanges_a_and_b_in_the_second_line(x, positions):
+    """In the second line sine and cosine went to the wrong numbers: `a cos θ + b sin θ`. At position 0 that copies a to
+    where b belongs. It is `a sin θ + b cos θ`."""
+    cos, sin = _cos_sin(x, positions)
+    a, b = x.double().unflatten(-1, (-1, 2)).unbind(-1)
+    return torch.stack((a * cos - b * sin, a * cos + b * sin), dim=-1).flatten(-2)
+
+
+@rotate.misconception(caught_by=test_a_pair_turns_by_its_angle)
+def divides_the_position_without_remainder(x, positions):
+    """The position was divided with `//`, which throws the remainder away: all slow pairs stand still. An angle is no
+    whole number: divide with `/`."""
+    return _turned_by(x, _angles(positions, x.shape[-1]).floor())
+
+
+@rotate.misconception(caught_by=test_a_pair_turns_by_its_angle)
+def turns_with_another_base(x, positions):
+    """The base is 1000 where 10000 is meant."""
+    even = torch.arange(0, x.shape[-1], 2, dtype=torch.float64)
+    return _turned(x, positions, 1000.0 ** (-even / x.shape[-1]))
+
+
+@rotate.misconception(caught_by=test_positions_are_given_not_counted)
+def measures_from_the_first_position(x, positions):
+    """The first position was subtracted from all, "since only distances count". In a score they do; but the keys in a
+    cache were turned by their own positions, and a query that begins at 0 anew no longer fits them."""
+    return _turned(x, positions - positions[..., :1])
+
+
+@rotate.misconception(caught_by=test_a_pair_turns_by_its_angle)
 def turns_to_the_right(x, positions):
     """The pairs turn the wrong way: the minus sign stands at the other sine. If queries and keys are both turned so,
     the scores do not notice, for the distance is the same. But it is not the formula, and weights from elsewhere
@@ -1248,6 +1342,14 @@ def test_rotary_attention_obeys_its_mask(student, rng):
             f"For a mask of shape {tuple(mask.shape)}: is it passed on to the softmax, as it is?",
             ROUNDING,
         )
+    q, _, v = _sequence(rng, T=5, S=5)
+    want = v.clone()
+    expect.close(
+        student.rotary_attention(q, -50 * q, v, torch.eye(5, dtype=torch.bool)),
+        want,
+        "Each query may see its own place alone, and scores there are far below zero. Is a hidden score lower still?",
+        ROUNDING,
+    )
 
 
 @rotary_attention.check(points=1)
@@ -1389,6 +1491,40 @@ def ignores_the_mask(q, k, v, mask=None):
 def turns_the_mask_over(q, k, v, mask=None):
     """The mask was inverted: who may look, may not. In this course, True means *may attend*."""
     return _attend(q, k, v, None if mask is None else ~mask)
+
+
+@rotary_attention.misconception(caught_by=test_rotary_attention_obeys_its_mask)
+def hides_what_may_be_seen(q, k, v, mask=None):
+    """`masked_fill(mask, …)` fills where the mask is True, and True means *may attend* here: what may be seen was
+    hidden. Fill where it is False, `~mask`, or pass the mask on to `scaled_dot_product_attention`."""
+    if mask is None:
+        return _attend(q, k, v)
+    return _attend(q, k, v, mask, finish=lambda q, k, v, mask: _filled(q, k, mask, -1e9).softmax(-1) @ v)
+
+
+def _filled(q, k, hidden, fill):
+    return (dot_scores(q, k) / q.shape[-1] ** 0.5).masked_fill(hidden, fill)
+
+
+@rotary_attention.misconception(caught_by=test_rotary_attention_obeys_its_mask)
+def hides_with_a_small_number(q, k, v, mask=None):
+    """Hidden scores were set to −20 or the like, which is no lower than many a score. They have to be −∞, or so low
+    that nothing real comes near (chapter 5). `scaled_dot_product_attention` sees to that."""
+    if mask is None:
+        return _attend(q, k, v)
+    return _attend(q, k, v, mask, finish=lambda q, k, v, mask: _filled(q, k, ~mask, -20.0).softmax(-1) @ v)
+
+
+@rotary_attention.misconception(caught_by=test_rotary_attention_is_the_formula)
+def normalises_over_the_queries(q, k, v, mask=None):
+    """The softmax ran over the queries, so the weights of one query do not add up to one. It runs over the keys, the
+    last axis."""
+
+    def finish(q, k, v, mask):
+        hidden = torch.zeros(1, dtype=torch.bool) if mask is None else ~mask
+        return _filled(q, k, hidden, -1e9).softmax(-2) @ v
+
+    return _attend(q, k, v, mask, finish=finish)
 
 
 @rotary_attention.misconception(caught_by=test_rotary_attention_obeys_its_mask)
@@ -1675,6 +1811,35 @@ def has_the_slopes_of_eight_heads(num_heads, T, S):
     """The slopes are 1/2, 1/4, 1/8, …, which is right for eight heads only. For H of them the exponents are −8/H,
     −16/H, … down to −8, so that few heads cover the same range."""
     return _bias(num_heads, T, S, slopes=2.0 ** -torch.arange(1, num_heads + 1, dtype=torch.float64))
+
+
+@alibi_bias.misconception(caught_by=test_alibi_of_known_numbers)
+def forgets_the_minus_in_the_exponent(num_heads, T, S):
+    """The slopes are 2^(8h/H), without the minus in the exponent: they *grow*, from head to head, up to 256. The first
+    head has the steepest slope, 2^(-8/H), and none is above 1."""
+    return _bias(num_heads, T, S, slopes=1 / _slopes(num_heads))
+
+
+@alibi_bias.misconception(caught_by=test_alibi_of_known_numbers)
+def forgets_the_eight(num_heads, T, S):
+    """The slopes are 2^(-h/H): the 8 is missing, and the flattest is 1/2, where it should be 1/256. No head would look
+    far."""
+    return _bias(num_heads, T, S, slopes=_slopes(num_heads) ** (1 / 8))
+
+
+@alibi_bias.misconception(caught_by=test_every_head_has_its_slope)
+def rounds_the_exponents(num_heads, T, S):
+    """The exponents were rounded to whole numbers, as `//` makes them. For up to 8 heads they are whole; for 16 the
+    first is −½. Divide with `/`."""
+    heads = torch.arange(1, num_heads + 1)
+    return _bias(num_heads, T, S, slopes=2.0 ** (-8 * heads // num_heads).double())
+
+
+@alibi_bias.misconception(caught_by=test_distances_are_counted_from_the_end)
+def shifts_the_queries_the_wrong_way(num_heads, T, S):
+    """The queries were shifted by T − S, to places before the first. They are the *last* T of S places: query t stands
+    at t + S − T."""
+    return _bias(num_heads, T, S, start=T - S)
 
 
 @alibi_bias.misconception(caught_by=test_alibi_of_known_numbers)
