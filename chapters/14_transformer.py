@@ -47,16 +47,14 @@ device = torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.ba
 data = grammar.load(8000, seed=0)
 english, german = data.vocabularies["source"], data.vocabularies["target"]
 print(f"{len(data.train):,} pairs to learn from, {len(data.valid)} to try on, {len(data.test)} kept for the end")
-print(f"{len(english)} English and {len(german)} German tokens, four of them special; the device is {device.type}")
+print(f"{len(english)} English and {len(german)} German tokens, four of them special; device: {device.type}")
 
 # %% [markdown]
 # The language comes from a small grammar, the one of chapter 7. It is generated, and its sentences make little sense,
 # but its German is correct. Here is what a word-for-word dictionary cannot do:
 
+
 # %% tags=["demo", "hide-input"] alt="Two English sentences above, their German translations below, and a line for each pair of words that belong together. In the first, today the small dogs do not see the old house, the verb see jumps from the sixth place to the second, and not jumps to the end. In the second, she says that the beautiful queen sees the young man, the verb moves to the very end. Lines of words that move are orange, those of words that change their ending with gender and case are blue, all others grey."
-moved, bent = {"verb", "not"}, {"article", "adjective"}
-
-
 def crossing(ax, pair, kinds):
     """Words above and below, with the true links, coloured by what happens to the German word."""
     shift = (len(pair.source) - len(pair.target)) / 2
@@ -67,7 +65,7 @@ def crossing(ax, pair, kinds):
         ax.plot(s + bend * (t + shift - s), 1 - u, "-", color=colour, linewidth=2.6, alpha=0.9, solid_capstyle="round")
     for words, offset, y, align in ((pair.source, 0, 1.06, "bottom"), (pair.target, shift, -0.06, "top")):
         for i, word in enumerate(words):
-            ax.text(i + offset, y, word, ha="center", va=align, fontsize=11)
+            ax.text(i + offset, y, word, ha="center", va=align, fontsize=13)
     ax.set(xlim=(-0.7, len(pair.source) - 0.3), ylim=(-0.25, 1.25))
     ax.axis("off")
 
@@ -107,8 +105,8 @@ for pair in data.train:
         partners.setdefault(pair.source[s], Counter())[pair.target[t]] += 1
 by_word = [[partners[word].most_common(1)[0][0] for word in pair.source if word in partners] for pair in data.test]
 right = np.mean([words == list(pair.target) for words, pair in zip(by_word, data.test, strict=True)])
-print(f"sentences without a mistake: {right:.1%} of {len(data.test)}. One of the others, and what it should be:")
-print(" ".join(by_word[0]), "|", " ".join(data.test[0].target))
+print(f"sentences without a mistake: {right:.1%} of {len(data.test)}. One of the others:")
+print(f"  the dictionary   {' '.join(by_word[0])}\n  it should be     {' '.join(data.test[0].target)}")
 
 # %% [markdown]
 # ## Where we are
@@ -305,8 +303,8 @@ class Embedding(nn.Module):
 # | `W_out` | `nn.Linear(d_model, tgt_vocab)`, a matrix of its own, not tied to an embedding |
 #
 # `forward(src, tgt)` takes the source, ids `(B, S)` padded at the end with `pad`, and what the decoder reads, ids `(B, T)`.
-# It returns logits `(B, T, tgt_vocab)`. It does *not* shift the target: who calls it, does. Padding at the end of the
-# target needs no mask of its own; the causal mask hides it from every real token.
+# It returns logits `(B, T, tgt_vocab)`. It does *not* shift the target: who calls it, does. Padding at the end of the target
+# needs no mask of its own; the causal mask hides it from every real token. Who leaves `order` out gets the paper's, `"post"`.
 #
 # *By hand:* with `src_vocab = 17`, `tgt_vocab = 19`, a source of shape `(3, 7)` and a target of shape `(3, 5)`, the memory is
 # `(3, 7, d_model)`, the source's mask `(3, 1, 1, 7)`, the causal mask `(5, 5)` and the logits `(3, 5, 19)`.
@@ -375,11 +373,11 @@ class Transformer(nn.Module):
 D_MODEL, HEADS, LAYERS, D_FF = 64, 4, 2, 128
 
 
-def new_model(layers=LAYERS, dropout=0.1, seed=0):
-    """A Transformer of yours for this data, with norms before the sublayers."""
-    torch.manual_seed(seed)
+def new_model(layers=LAYERS, dropout=0.1, order="pre"):
+    """A Transformer of yours for this data, by default with norms before the sublayers."""
+    torch.manual_seed(0)
     sizes = (D_MODEL, HEADS, layers, D_FF)
-    return Transformer(len(english), len(german), *sizes, dropout=dropout, pad=PAD, order="pre").to(device)
+    return Transformer(len(english), len(german), *sizes, dropout=dropout, pad=PAD, order=order).to(device)
 
 
 def to_batch(pairs):
@@ -434,20 +432,23 @@ def under_their_names(mine, their_names):
 
 with interactive.once_solved("Embedding and Transformer"), warnings.catch_warnings():
     warnings.simplefilter("ignore")  # PyTorch tells of a shortcut that it does not take
-    model = new_model(dropout=0.0)
-    theirs = nn.Transformer(D_MODEL, HEADS, LAYERS, LAYERS, D_FF, dropout=0.0, batch_first=True, norm_first=True)
-    theirs.load_state_dict(under_their_names(model.state_dict(), theirs.state_dict()))
-    theirs.to(device)
     src, tgt = to_batch(data.valid[:50])
-    hidden = theirs(
-        model.src_embedding(src),
-        model.tgt_embedding(tgt),
-        tgt_mask=~causal_mask(tgt.shape[1], like=tgt),
-        src_key_padding_mask=src == PAD,
-        memory_key_padding_mask=src == PAD,
-    )
-    gap = (model(src, tgt) - model.W_out(hidden)).abs().max().item()
-    print(f"{model(src, tgt).numel():,} logits compared; greatest difference {gap:.0e}")
+    for order in ("pre", "post"):
+        model = new_model(dropout=0.0, order=order)
+        theirs = nn.Transformer(
+            D_MODEL, HEADS, LAYERS, LAYERS, D_FF, dropout=0.0, batch_first=True, norm_first=order == "pre"
+        ).to(device)
+        theirs.load_state_dict(under_their_names(model.state_dict(), theirs.state_dict()))
+        hidden = theirs(
+            model.src_embedding(src),
+            model.tgt_embedding(tgt),
+            tgt_mask=~causal_mask(tgt.shape[1], like=tgt),
+            src_key_padding_mask=src == PAD,
+            memory_key_padding_mask=src == PAD,
+        )
+        logits = model(src, tgt)
+        gap = (logits - model.W_out(hidden)).abs().max().item()
+        print(f"{order:4} norm: {logits.numel():,} logits compared, greatest difference {gap:.0e}")
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters in your model")
 
 # %% [markdown]
@@ -474,7 +475,7 @@ with interactive.once_solved("Embedding and Transformer"), warnings.catch_warnin
 # loss over all places whose target is not `pad`, as one tensor without axes, through which gradients flow. If there is no
 # such place, the loss is 0.
 #
-# *By hand:* four tokens of which 0 is padding, $p = (\tfrac18, \tfrac12, \tfrac14, \tfrac18)$, target 1, $\varepsilon = 0.3$. Then
+# *By hand:* four tokens of which 0 is padding, $p = (⅛, ½, ¼, ⅛)$, target 1, $\varepsilon = 0.3$. Then
 # $q = (0,\; 0.7 + 0.1,\; 0.1,\; 0.1)$ and the loss is $0.8 \log 2 + 0.1 \log 4 + 0.1 \log 8 = 1.3 \log 2 \approx 0.90$.
 #
 # <details><summary>Hint 1: the idea</summary>
@@ -527,9 +528,7 @@ with interactive.once_solved("label_smoothed_loss"):
         floor = label_smoothed_loss(q.clamp(min=1e-30).log()[None], torch.tensor([17]), smoothing).item()
         gap = (q[17] / q[18]).log().item()
         floors[smoothing] = floor
-        print(
-            f"ε = {smoothing:.1f}: the smallest loss is {floor:.3f}, with the target's logit {gap:.1f} above the others"
-        )
+        print(f"ε = {smoothing:.1f}: smallest loss {floor:.3f}, the target's logit {gap:.1f} above the others")
 
 
 # %% [markdown]
@@ -542,14 +541,14 @@ with interactive.once_solved("label_smoothed_loss"):
 # one bold step can throw the softmaxes into a corner from which they hear nothing any more (chapter 4). So the paper begins
 # with tiny steps, lets them grow for `warmup` steps, and then slows down again:
 #
-# $$\text{rate} = d_\text{model}^{-\frac12} \cdot \min\left(\text{step}^{-\frac12},\; \text{step} \cdot \text{warmup}^{-\frac32}\right).$$
+# $$\text{rate} = d_\text{model}^{-1/2} \cdot \min\left(\text{step}^{-1/2},\; \text{step} \cdot \text{warmup}^{-3/2}\right).$$
 #
 # {{exercise warmup_rate}}
 #
-# Write it, for one whole number `step`. At step 0 the first branch has no value, and the second is 0: return 0.
+# Write it, for one whole number `step`. At step 0 the first branch is not defined, and the second is 0: return 0.
 #
-# *By hand:* $d_\text{model} = 4$, `warmup` $= 4$. Step 1: $\tfrac12 \min(1, \tfrac18) = \tfrac1{16}$. Step 4, where both branches meet:
-# $\tfrac12 \cdot \tfrac12 = \tfrac14$. Step 16: $\tfrac12 \cdot \tfrac14 = \tfrac18$.
+# *By hand:* $d_\text{model} = 4$, `warmup` $= 4$. Step 1: $½ \cdot \min(1, ⅛) = 1/16$. Step 4, where both branches
+# meet: $½ \cdot ½ = ¼$. Step 16: $½ \cdot ¼ = ⅛$.
 #
 # <details><summary>Hint: the idea</summary>
 #
@@ -636,7 +635,7 @@ with interactive.once_solved("token_accuracy"):
 # %% [markdown]
 # ## The loop
 #
-# A batch goes through five steps: *clear* the old gradients, *score* the batch, *differentiate*, *clip*, *step*. Loss and
+# A batch goes through five steps: *clear* the old gradients, `score` the batch, *differentiate*, *clip*, *step*. Loss and
 # counts come from one function, so that the loop need not know what a sentence is. It is made of what you wrote:
 
 
@@ -795,10 +794,10 @@ with interactive.once_solved("exercises of this chapter"):
     optimizer, scheduler = optimiser_for(model)
     lessons = [batch for epoch in range(3) for batch in batches_of(data.train, seed=epoch)]
     exam = batches_of(data.valid[:200], 100)
-    started, clock = time.process_time(), time.perf_counter()
+    started = time.process_time()
     diary.append(write(model, to_batch([unseen])[0])[0])
     for begin, end in pairwise(MOMENTS):
-        some, noted = progress.watched(lessons[begin:end], score, f"steps {begin:>3} to {end:>3}")
+        some, noted = progress.watched(lessons[begin:end], score, f"to step {end:>3}")
         report = train_epoch(model, some, noted, optimizer, scheduler, clip=1.0)
         history.append((end, report[0], *evaluate(model, exam, exactly)[:2]))
         diary.append(write(model, to_batch([unseen])[0])[0])
@@ -812,24 +811,27 @@ with interactive.once_solved("exercises of this chapter"):
 with interactive.once_solved("exercises of this chapter"):
     if len(diary) < len(MOMENTS):  # not trained yet
         raise NotImplementedError
+    rows = [*zip(MOMENTS, diary, strict=True), ("wanted", list(unseen.target))]
+    rows = [(moment, words[: len(unseen.target)]) for moment, words in rows]
+    longest = [max(len(words[i]) for _, words in rows if i < len(words)) for i in range(len(unseen.target))]
+    left = np.cumsum([0, *longest]) + 1.9 * np.arange(len(longest) + 1)
     with plotting.house_style():
-        fig, ax = plt.subplots(figsize=(10.4, 4.1))
-        rows = [*zip(MOMENTS, diary, strict=True), ("wanted", list(unseen.target))]
+        fig, ax = plt.subplots(figsize=(7.8, 3.9))
         for r, (moment, words) in enumerate(rows):
-            ax.text(-0.25, -r, f"step {moment}" if moment != "wanted" else moment, ha="right", va="center", fontsize=10)
-            for i, word in enumerate(words[:12]):
-                right = i < len(unseen.target) and word == unseen.target[i]
-                colour = INK if moment == "wanted" else BLUE if right else ORANGE
-                box = {"boxstyle": "round,pad=0.25", "facecolor": "none", "linewidth": 1.6, "edgecolor": colour}
-                ax.text(i, -r, word, ha="left", va="center", fontsize=10, bbox=box)
-        ax.set(xlim=(-1.3, 12.2), ylim=(-len(rows) + 0.4, 0.6))
+            ax.text(-2, -r, moment if moment == "wanted" else f"step {moment}", ha="right", va="center", fontsize=9)
+            for i, word in enumerate(words):
+                colour = INK if moment == "wanted" else BLUE if word == unseen.target[i] else ORANGE
+                box = {"boxstyle": "round,pad=0.25", "facecolor": "none", "linewidth": 1.5, "edgecolor": colour}
+                ax.text(left[i], -r, word, ha="left", va="center", fontsize=9, bbox=box)
+        ax.set(xlim=(-10, left[-1]), ylim=(-len(rows) + 0.4, 0.6))
         ax.set_title(" ".join(unseen.source), fontsize=11)
         ax.axis("off")
         plt.show()
 
 # %% [markdown]
-# A word in a blue frame is right in its place, one in an orange frame is not. Read slowly, for it learns in an order. First, which words are frequent: *die die die*. Then the frame: where the comma stands,
-# that *dass* follows, that *nicht* comes before the verb. Then it writes German that agrees with itself, *die alten katzen*, and is about
+# A word in a blue frame is right in its place, one in an orange frame is not. Read slowly, for it learns in an order.
+# First, which words are frequent: *die die die*. Then the frame: where the comma stands, that *dass* follows, that *nicht*
+# comes before the verb. Then it writes German that agrees with itself, *die alten katzen*, and is about
 # something else altogether! That is the decoder alone, which has learned what German looks like. Last come the right nouns: for those it
 # has to look across, at the right English word.
 #
@@ -881,19 +883,41 @@ def looks_across(model, src, tgt):
     return torch.stack(heard)
 
 
-def eight_maps(text="today the small dogs do not see the old house"):
+def overheard(text="today the small dogs do not see the old house"):
+    """What the model writes, what it reads, and the maps (layers, heads, T, S) by which it does."""
+    if len(diary) < len(MOMENTS):  # not trained yet
+        raise NotImplementedError
+    src = torch.tensor([english.encode(text.split(), eos=True)], device=device)
+    words = [*write(model, src)[0], "<eos>"]
+    tgt = torch.tensor([[BOS, *german.encode(words[:-1])]], device=device)
+    return words, [*text.split(), "<eos>"], looks_across(model, src, tgt)
+
+
+def eight_maps():
     with interactive.once_solved("exercises of this chapter"):
-        if len(diary) < len(MOMENTS):  # not trained yet
-            raise NotImplementedError
-        src = torch.tensor([english.encode(text.split(), eos=True)], device=device)
-        words = [*write(model, src)[0], "<eos>"]
-        tgt = torch.tensor([[BOS, *german.encode(words[:-1])]], device=device)
-        return interactive.attention_map(looks_across(model, src, tgt), queries=words, keys=[*text.split(), "<eos>"])
+        words, read, maps = overheard()
+        return interactive.attention_map(maps, queries=words, keys=read)
 
 
 eight_maps()
 
 # %% [markdown]
+# Now the answer. For each of the two words, the head that looks hardest at what you may have guessed:
+
+# %% tags=["demo"]
+with interactive.once_solved("exercises of this chapter"):
+    words, read, maps = overheard()
+    for german_word, english_word in (("sehen", "see"), ("das", "house")):
+        if german_word not in words:  # a model that was trained otherwise may write something else
+            continue
+        found = maps[:, :, words.index(german_word), read.index(english_word)].cpu()
+        layer, head = np.unravel_index(int(found.argmax()), found.shape)
+        print(f"{german_word:5} looks at {english_word:5} with {found.max():.0%} in layer {layer + 1}, head {head + 1}")
+
+# %% [markdown]
+# *sehen* has to be fetched from five words further on, for in German the verb comes second. And for *das* the word *the*
+# says nothing: it is the *house*, two words further on and not yet written, that decides between *der*, *die* and *das*.
+#
 # ## Too good
 #
 # A colleague comes running: "Accuracy 100% after a hundred steps!" Yours took longer. Her code differs from yours in one
@@ -916,24 +940,25 @@ with interactive.once_solved("exercises of this chapter"):
         optimizer, scheduler = optimiser_for(her, warmup=50)
         train_epoch(her, lessons[:100], lesson, optimizer, scheduler, clip=1.0)
         loss, accuracy, _ = evaluate(her, exam, lambda model, batch, lesson=lesson: lesson(model, batch, 0.0))
-        print(
-            f"{name:12} valid loss {loss:6.3f}, token accuracy {accuracy:6.1%}, whole sentences {whole_sentences(her, data.test[:100]):.0%}"
-        )
-        print(f"{'':12} writes: {' '.join(write(her, to_batch([first])[0])[0]) or '(nothing)'}")
+        whole = whole_sentences(her, data.test[:100])
+        words = write(her, to_batch([first])[0])[0]
+        print(f"{name:11} valid loss {loss:.3f}, token accuracy {accuracy:6.1%}, whole sentences {whole:.0%}")
+        print(f"{'':11} writes: {' '.join(words[:8]) or '(nothing)'}{' …' * (len(words) > 8)}")
 
 # %% [markdown]
 # Loss and accuracy on *unseen* sentences are superb, and the model can do nothing. It has learned to copy what it is given,
 # and when it has to write alone, nobody gives it anything. **A figure that comes from teacher forcing cannot see this.** So
 # besides loss and accuracy, always let the model write. (And when a loss goes *below* what you believe possible, look for
-# the leak before you tell anybody.)
+# the leak before you tell anybody.) Chapter 13 had two more mistakes of this family, with their loss curves: no causal mask, and
+# the two masks exchanged.
 #
 # ## A run that was killed
 #
 # Real runs last days, and are killed: by a power cut, a queue that ends at midnight, a cat. What must be on disk so that the
 # run goes on *exactly* as if nothing had happened, to the last bit? **Write down your list before you read on.**
 #
-# The weights; the optimiser, for Adam carries two moments a parameter; the schedule's place; the state of the random
-# generators, for dropout draws from them; and how far the data has been read. `attnlab.checkpoint` writes such a record so that
+# The weights; the optimiser, for Adam carries two moments a parameter; the schedule's place; where the random
+# generators stand, for dropout draws from them; and how far the data has been read. `attnlab.checkpoint` writes such a record so that
 # a kill *while writing* does no harm either: it writes beside the old file, then renames.
 
 
@@ -969,7 +994,8 @@ def a_run(path, epochs, forget=""):
 
 with interactive.once_solved("exercises of this chapter"), tempfile.TemporaryDirectory() as folder:
     whole, loss = a_run(Path(folder) / "whole.pt", epochs=4)
-    print(f"{'four epochs, never killed':40} valid loss {loss:.4f}")
+    print(f"{'':30} valid loss   weights differ by up to")
+    print(f"{'never killed':30} {loss:10.4f}")
     a_run(Path(folder) / "killed.pt", epochs=2)
     record = (Path(folder) / "killed.pt").read_bytes()
     for forget in ("", "epoch", "random", "scheduler", "optimizer", "model"):
@@ -978,12 +1004,12 @@ with interactive.once_solved("exercises of this chapter"), tempfile.TemporaryDir
         pairs = [*zip(whole.parameters(), again.parameters(), strict=True)]
         bits = "every bit is the same" if all(torch.equal(a, b) for a, b in pairs) else "another model"
         gap = max((a - b).abs().max().item() for a, b in pairs)
-        name = f"killed after two, resumed without {forget}" if forget else "killed after two, and resumed"
-        print(f"{name:40} valid loss {loss:.4f}, weights differ by up to {gap:.2f}: {bits}")
+        name = f"resumed without {forget}" if forget else "killed after two, resumed"
+        print(f"{name:30} {loss:10.4f}   {gap:.2f}: {bits}")
 
 # %% [markdown]
 # With everything on disk the difference is 0: not small, *zero*. Forget a part and the run goes on without a complaint, as
-# another run. Some of these do little harm here, and one may even end a little lower, by luck. But you could never again
+# another run. Some of these do little harm here, and some may even end a little lower, by luck. But you could never again
 # tell a change in your code from an accident of last Tuesday. (On a GPU some sums are added up in whatever order the threads
 # arrive, and two runs may differ in the last bit without any kill. `torch.use_deterministic_algorithms(True)` asks for the
 # slower, fixed order.)
@@ -1022,34 +1048,20 @@ def reliability(sure, right, bins=10):
     return points, (np.abs(points[:, 0] - points[:, 1]) * points[:, 2]).sum() / points[:, 2].sum()
 
 
-def some_lessons(pairs, steps):
-    """So many batches, going through the pairs as often as need be."""
-    epochs = (batch for epoch in range(steps) for batch in batches_of(pairs, seed=epoch))
-    return [batch for batch, _ in zip(epochs, range(steps), strict=False)]
-
-
 with interactive.once_solved("exercises of this chapter"):
-    report, curves = [], {}
-    for world, pairs in (("poor", data.train[:150]), ("rich", data.train)):
+    few = [batch for epoch in range(40) for batch in batches_of(data.train[:150], seed=epoch)]
+    curves = {}
+    print("world    ε     right    sure   calibration error   surprise in nats")
+    for world, todo in (("poor", few), ("rich", lessons[:200])):
         for smoothing in (0.0, 0.1, 0.3):
             pupil = new_model(layers=1, dropout=0.0)
             optimizer, scheduler = optimiser_for(pupil, warmup=100)
-            train_epoch(
-                pupil,
-                some_lessons(pairs, 200),
-                lambda m, b, e=smoothing: score(m, b, e),
-                optimizer,
-                scheduler,
-                clip=1.0,
-            )
+            train_epoch(pupil, todo, lambda m, b, e=smoothing: score(m, b, e), optimizer, scheduler, clip=1.0)
             sure, right, surprise = answers(pupil, data.valid[:300])
             curves[world, smoothing], error = reliability(sure, right)
-            report.append(
-                f"{world} world, ε = {smoothing}: right {right.mean():6.1%}, sure {sure.mean():6.1%}, "
-                f"calibration error {error:6.1%}, surprise {surprise:.3f} nats"
-            )
+            print(f"{world}   {smoothing}   {right.mean():7.1%} {sure.mean():7.1%} {error:19.1%} {surprise:18.3f}")
     with plotting.house_style():
-        fig, axes = plt.subplots(1, 2, figsize=(9.2, 4.2), sharey=True)
+        fig, axes = plt.subplots(1, 2, figsize=(8, 4), sharey=True)
         for ax, world in zip(axes, ("poor", "rich"), strict=True):
             ax.plot([0, 1], [0, 1], ":", color=INK)
             for smoothing, colour, mark in ((0.0, ORANGE, "o-"), (0.1, BLUE, "s-"), (0.3, GREEN, "^-")):
@@ -1060,7 +1072,6 @@ with interactive.once_solved("exercises of this chapter"):
         axes[0].set_ylabel("how often it is right")
         axes[0].legend(frameon=False, loc="upper left")
         plt.show()
-    print("\n".join(report))
 
 # %% [markdown]
 # In the poor world, without smoothing, the model is *over-confident*: it has seen every training sentence so often that it
@@ -1106,9 +1117,9 @@ with interactive.once_solved("exercises of this chapter"):
     for start, scale in KINDS:
         pupil = rescaled(new_model(layers=1), start, scale)
         optimizer, scheduler = optimiser_for(pupil, warmup=100)
-        todo, curve = some_lessons(data.train, 150), []
+        curve = []
         for at in range(0, 150, 25):
-            train_epoch(pupil, todo[at : at + 25], score, optimizer, scheduler, clip=1.0)
+            train_epoch(pupil, lessons[at : at + 25], score, optimizer, scheduler, clip=1.0)
             curve.append(evaluate(pupil, exam, exactly)[0])
         curves[start, scale] = curve
     with plotting.house_style():
@@ -1153,9 +1164,8 @@ def speed(where, steps, size=256):
 
 
 if device.type == "cpu":
-    print(
-        f"No GPU here. With one, this cell would train d_model {WIDE[0]} on it and on the CPU, and print tokens a second."
-    )
+    print(f"No GPU here. With one, this cell would train a model of d_model {WIDE[0]}")
+    print("on it and on the CPU, and print tokens a second of both.")
 else:
     with interactive.once_solved("exercises of this chapter"):
         print(f"{device.type}: {speed(device, 20):,.0f} tokens a second")
@@ -1230,9 +1240,9 @@ else:
 # - Two masks for three attentions: the source's padding in the encoder and across, the past in the decoder.
 # - With label smoothing the smallest loss is not zero. It is a fixed dose of modesty, honest only by luck.
 # - Every mean is a mean over *tokens*. Padding is neither counted nor an answer.
-# - Clear, score, differentiate, clip, step, schedule. Evaluate in evaluation mode, and put the mode back.
+# - Clear, `score`, differentiate, clip, step, schedule. Evaluate in evaluation mode, and put the mode back.
 # - Teacher forcing hides a leak. Let the model write.
-# - A checkpoint is weights, optimiser, schedule, random state and place. Then a killed run goes on to the last bit.
+# - A checkpoint is weights, optimiser, schedule, random generators and place. Then a killed run goes on to the last bit.
 #
 # ## Further reading
 #

@@ -237,7 +237,7 @@ class EmbeddingScaledTwice(_Embeds):
     """The scale was applied twice. Is it in the table already, or in two lines of `forward`?"""
 
     def rows(self, tokens):
-        return self.d_model * self.tokens(tokens) * math.sqrt(self.d_model) / math.sqrt(self.d_model)
+        return self.d_model * self.tokens(tokens)
 
     def place(self, tokens):
         return super().place(tokens) * math.sqrt(self.d_model)
@@ -450,16 +450,20 @@ def _skeleton(pad, order):
     return ReferenceTransformer(*SHALLOW, dropout=0.0, pad=pad, order=order).eval()
 
 
-def _model(student, rng, *, order="pre", dropout=0.0, pad=0):
-    """A Transformer of the student's and the reference with the same weights, norms and biases shaken too."""
-    ours = _skeleton(pad, order)
+def _model(student, rng, *, order: str | None = "pre", dropout=0.0, pad=0):
+    """A Transformer of the student's and the reference with the same weights, norms and biases shaken too.
+
+    With None the student's is made without an order, so that it takes its default.
+    """
+    ours = _skeleton(pad, order or "post")
     with torch.no_grad():
         for name, parameter in ours.named_parameters():
             spread = 0.3 if parameter.ndim == 1 else parameter.shape[1] ** -0.5
             parameter.copy_(spread * _normal(rng, *parameter.shape) + float("norm" in name and name.endswith("weight")))
             if name.endswith("embedding.tokens.weight"):
                 parameter[pad] = 0
-    module = _quiet(student.Transformer(*SHALLOW, dropout=dropout, pad=pad, order=order))
+    options = {"order": order} if order else {}
+    module = _quiet(student.Transformer(*SHALLOW, dropout=dropout, pad=pad, **options))
     module.load({name: value.detach() for name, value in ours.named_parameters()})
     return module, ours
 
@@ -509,16 +513,14 @@ def test_the_model_has_these_parameters(student, rng):
 @Transformer.check(points=3)
 def test_the_model_gives_logits_for_every_place(student, rng):
     """`model(src, tgt)` has shape `(B, T, tgt_vocab)`: read the source, write from it, then `W_out`. Both orders of the
-    norm work."""
-    for order in ("pre", "post"):
+    norm work, and where none is named it is the paper's, `"post"`."""
+    for order in ("pre", "post", None):
         src, tgt = _pair(rng)
         module, ours = _model(student, rng, order=order)
-        expect.close(
-            module(src, tgt),
-            _right(ours, src, tgt),
-            f'order="{order}": what does the encoder read, what the decoder, and who reads the memory?',
-            1e-4,
-        )
+        want = _right(ours, src, tgt)
+        named = f'order="{order}"' if order else '`order` was left out, so it is "post"'
+        cause = f"{named}: what does the encoder read, what the decoder, and who reads the memory?"
+        expect.close(module(src, tgt), want, cause, 1e-4)
 
 
 @Transformer.check(points=2)
@@ -869,6 +871,15 @@ class TransformerDeafToOrder(_Assembled):
 
 
 @Transformer.misconception(caught_by=test_the_model_gives_logits_for_every_place)
+class TransformerPreUnlessTold(_Assembled):
+    """Where nobody says `order`, the norms stand before the sublayers. That is how models are built today; the
+    signature here promises the paper's, `order="post"`, and who leaves an argument out relies on its default."""
+
+    def __init__(self, *sizes, order="pre", **options):
+        super().__init__(*sizes, order=order, **options)
+
+
+@Transformer.misconception(caught_by=test_the_model_gives_logits_for_every_place)
 class TransformerWithATuple(_Assembled):
     """The model returns a pair. Some libraries return the memory too; here the logits alone were asked for."""
 
@@ -962,6 +973,18 @@ class TransformerWhoseTablesDoNotKnowPadding(_Assembled):
     def __init__(self, *sizes, pad=0, **options):
         super().__init__(*sizes, **options)
         self.pad = pad
+
+
+@Transformer.misconception(caught_by=test_padding_of_the_source_is_never_seen)
+class TransformerDrawnAnew(_Assembled):
+    """All matrices were drawn anew at the end, by `xavier_uniform_` or its like, the tables of words with them. So the
+    rows of padding are zero no more, and words start at another size than you gave them. Leave the embeddings out."""
+
+    def __init__(self, *sizes, **options):
+        super().__init__(*sizes, **options)
+        for parameter in self.parameters():
+            if parameter.ndim > 1:
+                nn.init.xavier_uniform_(parameter)
 
 
 @Transformer.misconception(caught_by=test_the_model_has_these_parameters)
@@ -1229,14 +1252,19 @@ def _batches_of_logits(rng):
         yield _some_logits(rng, 2, 5, 7, pad=pad), {"smoothing": 0.2, "pad": pad}
 
 
-def _smoothed(logits, targets, smoothing, pad, *, on_target=None, spread=None, hide=True):
-    """Losses of all places, with a target distribution made in parts; places of padding are 0."""
+def _q(logits, targets, smoothing, pad, *, on_target=None, spread=None, hide=True):
+    """What is wanted at each place, made in parts, which a wrong answer can replace one by one."""
     V = logits.shape[-1]
     q = torch.full_like(logits, smoothing / (V - 1) if spread is None else spread, requires_grad=False)
     if hide:
         q[..., pad] = 0
     mass = 1 - smoothing if on_target is None else on_target
-    q.scatter_add_(-1, targets[..., None], torch.full_like(q[..., :1], mass))
+    return q.scatter_add_(-1, targets[..., None], torch.full_like(q[..., :1], mass))
+
+
+def _smoothed(logits, targets, smoothing, pad, **parts):
+    """Losses of all places, against `_q` of these parts; places of padding are 0."""
+    q = _q(logits, targets, smoothing, pad, **parts)
     return -(q * logits.log_softmax(-1)).sum(-1).masked_fill(targets == pad, 0)
 
 
@@ -1257,6 +1285,30 @@ def loses_the_mass_of_padding(logits, targets, smoothing=0.1, pad=0):
     """The ε was divided by V, and then padding's part was set to zero: what is left does not add up to one. There are
     V − 1 tokens to share it."""
     return _mean_of(_smoothed(logits, targets, smoothing, pad, spread=smoothing / logits.shape[-1]), targets, pad)
+
+
+@label_smoothed_loss.misconception(caught_by=test_the_loss_of_known_numbers)
+def divides_what_padding_leaves(logits, targets, smoothing=0.1, pad=0):
+    """The ε was spread over all V tokens, padding's part was set to zero, and the rest divided by its sum. That adds up
+    to one, but the target got more than its due: ε is shared by V − 1 from the start, and nothing is divided again."""
+    q = _q(logits, targets, smoothing, pad, spread=smoothing / logits.shape[-1])
+    q = q / q.sum(-1, keepdim=True)
+    return _mean_of(-(q * logits.log_softmax(-1)).sum(-1).masked_fill(targets == pad, 0), targets, pad)
+
+
+@label_smoothed_loss.misconception(caught_by=test_the_loss_of_known_numbers)
+def returns_a_loss_a_place(logits, targets, smoothing=0.1, pad=0):
+    """It returns a loss for each place. One number is asked for, which can be differentiated: their sum, divided by the
+    number of real tokens."""
+    return _smoothed(logits, targets, smoothing, pad)
+
+
+@label_smoothed_loss.misconception(caught_by=test_without_smoothing_it_is_cross_entropy)
+def compares_places_with_each_other(logits, targets, smoothing=0.1, pad=0):
+    """The softmax runs along axis 1, the places of a sentence. It is the *tokens* that share a probability, at each
+    place: the last axis, `log_softmax(dim=-1)`."""
+    q = _q(logits, targets, smoothing, pad)
+    return _mean_of(-(q * logits.log_softmax(1)).sum(-1).masked_fill(targets == pad, 0), targets, pad)
 
 
 @label_smoothed_loss.misconception(caught_by=test_the_loss_of_known_numbers)
@@ -1303,10 +1355,7 @@ def returns_a_perplexity(logits, targets, smoothing=0.1, pad=0):
 def forgets_the_logarithm(logits, targets, smoothing=0.1, pad=0):
     """The logarithm is missing: this is −Σ q p, with the probabilities themselves. It cannot fall below −1, and where p
     is nearly 0 its gradient is nearly 0 too, so the worst mistakes are the last to be mended. `log_softmax`."""
-    V = logits.shape[-1]
-    q = torch.full_like(logits, smoothing / (V - 1), requires_grad=False)
-    q[..., pad] = 0
-    q.scatter_add_(-1, targets[..., None], torch.full_like(q[..., :1], 1 - smoothing))
+    q = _q(logits, targets, smoothing, pad)
     return _mean_of(-(q * logits.softmax(-1)).sum(-1).masked_fill(targets == pad, 0), targets, pad)
 
 
@@ -1367,11 +1416,7 @@ def divides_by_all_places(logits, targets, smoothing=0.1, pad=0):
 def learns_to_write_padding(logits, targets, smoothing=0.1, pad=0):
     """Places of padding count like any other: the model is praised for writing padding after padding. Leave out places
     whose *target* is `pad`, from the sum and from the count."""
-    V = logits.shape[-1]
-    q = torch.full_like(logits, smoothing / (V - 1), requires_grad=False)
-    q[..., pad] = 0
-    q.scatter_add_(-1, targets[..., None], torch.full_like(q[..., :1], 1 - smoothing))
-    return -(q * logits.log_softmax(-1)).sum(-1).mean()
+    return -(_q(logits, targets, smoothing, pad) * logits.log_softmax(-1)).sum(-1).mean()
 
 
 @label_smoothed_loss.misconception(caught_by=test_places_of_padding_count_nothing)
@@ -1415,11 +1460,8 @@ def divides_nothing_by_nothing(logits, targets, smoothing=0.1, pad=0):
 def takes_logits_for_probabilities(logits, targets, smoothing=0.1, pad=0):
     """The softmax is missing: logits were used as if they were log-probabilities. It even falls in training, without
     end. `log_softmax` first."""
-    q = torch.full_like(logits, smoothing / (logits.shape[-1] - 1), requires_grad=False)
-    q[..., pad] = 0
-    q.scatter_add_(-1, targets[..., None], torch.full_like(q[..., :1], 1 - smoothing))
-    # shifted by a constant a row, a loss without a softmax changes
-    return _mean_of(-(q * logits * 2).sum(-1).masked_fill(targets == pad, 0) / 2, targets, pad) + 0 * logits.sum()
+    q = _q(logits, targets, smoothing, pad)
+    return _mean_of(-(q * logits).sum(-1).masked_fill(targets == pad, 0), targets, pad)
 
 
 @label_smoothed_loss.misconception(caught_by=test_the_loss_of_known_numbers)
@@ -1439,11 +1481,7 @@ def forgets_the_minus(logits, targets, smoothing=0.1, pad=0):
 def takes_the_log_of_a_softmax(logits, targets, smoothing=0.1, pad=0):
     """The softmax was taken first and then its logarithm. A probability below 10⁻³⁸ is 0 in float32, and log 0 is −∞
     (chapter 1). `log_softmax` does both in one, safely."""
-    V = logits.shape[-1]
-    q = torch.full_like(logits, smoothing / (V - 1), requires_grad=False)
-    q[..., pad] = 0
-    q.scatter_add_(-1, targets[..., None], torch.full_like(q[..., :1], 1 - smoothing))
-    q[targets == pad] = 0
+    q = _q(logits, targets, smoothing, pad) * (targets != pad)[..., None]
     return _mean_of(-(q * logits.softmax(-1).log()).sum(-1), targets, pad)
 
 
@@ -1633,6 +1671,20 @@ def counts_a_step_ahead(step, d_model, warmup=4000):
     """This is the rate of the *next* step: something adds 1. Then step 0 is not 0 any more. If a scheduler counts from
     0, add the 1 where it is asked, not in the formula."""
     return min(_branches(step + 1, d_model, warmup))
+
+
+@warmup_rate.misconception(caught_by=test_the_rate_of_known_numbers)
+def moves_the_falling_branch(step, d_model, warmup=4000):
+    """The 1 that keeps step 0 from a division by zero was added inside the falling branch, `(step + 1) ** -0.5`. So it
+    is wrong at every other step, too. Treat step 0 by itself."""
+    return d_model**-0.5 * min((step + 1) ** -0.5, step * warmup**-1.5)
+
+
+@warmup_rate.misconception(caught_by=test_the_rate_of_known_numbers)
+def raises_the_product(step, d_model, warmup=4000):
+    """The whole product was raised to the power, `(step * warmup) ** -1.5`. Only `warmup` is: `step * warmup ** -1.5`,
+    which is in proportion to the step."""
+    return d_model**-0.5 * min(step**-0.5, (step * warmup) ** -1.5) if step else 0.0
 
 
 @warmup_rate.misconception(caught_by=test_the_rate_of_known_numbers)
@@ -1853,6 +1905,14 @@ def looks_along_the_sentence(logits, targets, pad=0):
 
 
 @token_accuracy.misconception(caught_by=test_the_accuracy_of_known_answers)
+def compares_the_logit_itself(logits, targets, pad=0):
+    """The largest *logit* was compared with the target, `max(-1).values`. What is asked for is where it stands:
+    `argmax(-1)`, an id as the target is."""
+    real = targets != pad
+    return ((logits.max(-1).values == targets) & real).sum().item() / real.sum().item()
+
+
+@token_accuracy.misconception(caught_by=test_the_accuracy_of_known_answers)
 def measures_the_error(logits, targets, pad=0):
     """This is the share that is *wrong*: one minus the accuracy."""
     return 1 - reference.token_accuracy(logits, targets, pad)
@@ -2010,7 +2070,8 @@ def test_every_batch_moves_the_weights(student, rng):
     """For each batch: clear the gradients, score, differentiate, step. The weights end where the formula says."""
     for lengths in ((7,), (7, 7, 7)):
         _, _, table, right, bench = _trained(student, rng, _lessons(rng, *lengths))
-        counts = bench.attribute("backwards"), bench.attribute("optimizer").attribute("steps")
+        steps = bench.attribute("optimizer").attribute("steps")
+        counts = len(bench.attribute("seen")), bench.attribute("backwards"), steps
         expect.close(
             table,
             right,
@@ -2018,8 +2079,8 @@ def test_every_batch_moves_the_weights(student, rng):
             1e-4,
         )
         expect.true(
-            counts == (len(lengths), len(lengths)),
-            f"For {len(lengths)} batches there were {counts[0]} backwards and {counts[1]} steps.",
+            counts == (len(lengths),) * 3,
+            f"For {len(lengths)} batches there were {counts[0]} scores, {counts[1]} backwards and {counts[2]} steps.",
             "One of each for every batch?",
         )
 
@@ -2068,12 +2129,31 @@ def test_the_scheduler_steps_with_every_batch(student, rng):
 
 @train_epoch.check(points=1)
 def test_a_long_gradient_is_clipped(student, rng):
-    """Where `clip` is given, the gradient's norm is cut to it before the step; its direction stays."""
+    """Where `clip` is given, the gradient's norm is cut to it before the step; its direction stays. Where it is not,
+    nothing is cut."""
     lessons = _lessons(rng, 7, 7)
     _, _, table, right, _ = _trained(student, rng, lessons, clip=0.01, rate=20.0)
     expect.close(table, right, "clip = 0.01. Is it `clip_grad_norm_`, between backward and step?", 1e-5)
     _, _, table, right, _ = _trained(student, rng, lessons, clip=1000.0)
     expect.close(table, right, "clip = 1000: a gradient that is short enough stays as it is.", 1e-4)
+    table, lesson = _steep(rng)
+    bench, here = _bench(student, table, rate=320.0)  # the step that takes what is too sure to 0
+    reference.train_epoch(here.model, lesson, here.score, here.optimizer)
+    model, score, optimizer = _at(bench)
+    student.train_epoch(model, lesson, score, optimizer)
+    cause = "No `clip` was given, and the gradient has the norm 1. Was it clipped all the same?"
+    expect.close(model.parameters()["weight"], here.model.weight.detach(), cause, 1e-6)
+
+
+def _steep(rng):
+    """A table that is sure of the wrong token, and a lesson: its gradient has the norm 1, the longest of any here.
+
+    `clip_grad_norm_` divides by the norm and a millionth, so a clip at 1 shortens it by just that much.
+    """
+    word, (said, due) = int(rng.integers(V_SRC)), (1 + int(i) for i in rng.permutation(V_TGT - 1)[:2])
+    table = torch.zeros(V_SRC, V_TGT, dtype=torch.float64)
+    table[word, said] = 160.0
+    return table, [(torch.full((5, 7), word), torch.full((5, 7), due))]
 
 
 @train_epoch.check(points=1)
@@ -2425,11 +2505,43 @@ class ScoresAgainAfterTheStep(_Epoch):
 
 @_wrong(train_epoch, test_a_long_gradient_is_clipped)
 class NeverClips(_Epoch):
-    """The gradients were not clipped, or before there were any. `nn.utils.clip_grad_norm_(model.parameters(), clip)`
-    belongs between backward and step."""
+    """The gradients were not clipped, or before there were any, or when the step was done.
+    `nn.utils.clip_grad_norm_(model.parameters(), clip)` belongs between backward and step."""
 
     def clip(self):
         pass
+
+
+@_wrong(train_epoch, test_a_long_gradient_is_clipped)
+class ClipsUnasked(_Epoch):
+    """Gradients were clipped to 1 where no `clip` was given. `None` means: any length. Clip only
+    `if clip is not None`."""
+
+    def clip(self):
+        nn.utils.clip_grad_norm_(self.parts[0].parameters(), self.parts[4] or 1.0)
+
+
+@_wrong(train_epoch, test_a_long_gradient_is_clipped)
+class ClipsTheLoss(_Epoch):
+    """The *loss* was cut off at `clip`. Where it is cut it is constant, and its gradient is zero: from the batches that
+    the model knows least, nothing is learned. It is the gradient's norm that is clipped, after backward."""
+
+    def backward(self, result):
+        clip = self.parts[4]
+        (result.loss if clip is None else result.loss.clamp(max=clip)).backward()
+
+    def clip(self):
+        pass
+
+
+@_wrong(train_epoch, test_every_batch_moves_the_weights)
+class ScoresTwice(_Epoch):
+    """Every batch was scored twice, once for the loss and once for the counts. That is twice the work, and with dropout
+    two different answers, of which one is learned from and the other reported. Call `score` once and keep all three."""
+
+    def score(self, batch):
+        super().score(batch)
+        return super().score(batch)
 
 
 @_wrong(train_epoch, test_a_long_gradient_is_clipped)

@@ -36,7 +36,7 @@ class ProgressBar:
     Where the output is not a terminal nor a notebook (a log file), only the last state of each bar is written.
     """
 
-    WIDTH = 20
+    WIDTH = 12
 
     def __init__(self, title: str, total: int, done: int = 0, *, show: bool = True, stream: Any = None):
         self.title, self.total, self.done, self.first = title, total, done, done
@@ -67,7 +67,7 @@ class ProgressBar:
         filled = self.WIDTH * self.done // max(self.total, 1)
         bar = "█" * filled + "░" * (self.WIDTH - filled)
         rate = self.tokens / max(self.seconds(), 1e-9)
-        line = f"{self.title} {bar} {self.done}/{self.total} · {figures} · {rate:,.0f} tokens/s"
+        line = f"{self.title} {bar} {self.done}/{self.total} · {rate:,.0f} tokens/s · {figures}"
         if self.live:  # over the last line, and over its end where that was longer
             self.stream.write("\r" + line.ljust(self.length))
             self.length = len(line)

@@ -292,4 +292,4 @@ def test_a_watched_score_draws_the_bar_and_changes_no_number(monkeypatch, capsys
     given = {"a": (torch.tensor(1.0), 1, 2), "b": (torch.tensor(4.0), 2, 4)}
     batches, score = watched(["a", "b"], lambda model, batch: given[batch], "epoch 1/1")
     assert [score(None, batch) for batch in batches] == list(given.values())
-    assert "2/2 · loss 3.000 · accuracy 0.500" in capsys.readouterr().out
+    assert " tokens/s · loss 3.000 · accuracy 0.500" in capsys.readouterr().out
