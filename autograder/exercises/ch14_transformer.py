@@ -876,7 +876,7 @@ class TransformerPreUnlessTold(_Assembled):
     signature here promises the paper's, `order="post"`, and who leaves an argument out relies on its default."""
 
     def __init__(self, *sizes, order="pre", **options):
-        super().__init__(*sizes, order=order, **options)
+        super().__init__(*sizes, **options | {"order": order})
 
 
 @Transformer.misconception(caught_by=test_the_model_gives_logits_for_every_place)
