@@ -72,6 +72,7 @@ def main(words):
             environment.add_system_parts(console)
             os.chdir(environment.ROOT)
             environment.hand_over(["-m", "pytest", *(rest or on_every_core())])
+        os.environ["ATTNLAB_CALLED"] = "python lab.py"
         # -P: a file of the student's called random.py must not stand in for Python's.
         environment.hand_over(["-P", "-m", "course", word, *rest])
     except KeyboardInterrupt:

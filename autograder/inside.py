@@ -19,7 +19,9 @@ class Closed:
         self.__name__ = name
 
     def _explain(self, *args: Any, **kwargs: Any) -> Any:
-        raise Shortcut(f"`{self.__name__}` is what this chapter asks you to write: write your answer without it.")
+        raise Shortcut(
+            f"`{self.__name__}` holds, or is built on, what this chapter asks you to write: write your answer without it."
+        )
 
     __call__ = __mro_entries__ = _explain
 

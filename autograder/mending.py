@@ -32,6 +32,7 @@ class Mended:
 
     notebook: Json
     notes: list[str] = field(default_factory=list)
+    demos: frozenset[int] = frozenset()  # where the cells are that only show something, whether they still say so or not
 
     def dumps(self) -> str:
         return json.dumps(self.notebook, ensure_ascii=False, indent=1) + "\n"
@@ -78,6 +79,7 @@ class _Mender:
         self.cells = [_cell(raw) for raw in raw_cells(self.notebook) or () if isinstance(raw, dict)]
         self.is_at: dict[str, int] = {}  # which of the cells a released one is
         self.plain: dict[int, Json] = {}  # cells of the original without marks, by where they are now
+        self.untagged: list[int] = []
 
     def mended(self) -> Mended:
         self._look_at_the_file()
@@ -95,7 +97,8 @@ class _Mender:
                 metadata[key] = self.original["metadata"][key]
                 self._note(f"The notebook does not say its {'kernel' if key == 'kernelspec' else 'language'}.")
         made = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
-        return Mended(made, self.notes)
+        demos = (at for at, cell in self.plain.items() if "demo" in cell["metadata"].get("tags", ()))
+        return Mended(made, self.notes, frozenset(demos))
 
     def _note(self, sentence: str) -> None:
         self.notes.append(sentence)
@@ -179,6 +182,9 @@ class _Mender:
             if i in self.plain:
                 self._restore(i, cell, self.plain[i])
             made.append(cell)
+        if self.untagged:
+            cells = f"Cell {self.untagged[0]} has" if len(self.untagged) == 1 else f"Cells {_listed(self.untagged)} have"
+            self._note(f"{cells} lost the tags that say what only shows something, or is folded.")
         previous = -1
         for name, released in self.released.items():
             if name in put:
@@ -215,8 +221,8 @@ class _Mender:
     def _restore(self, i: int, cell: Json, released: Json) -> None:
         had = cell["metadata"].get("tags") or []
         wanted = released["metadata"].get("tags", [])
-        if lost := [tag for tag in wanted if not isinstance(had, list) or tag not in had]:
-            self._note(f"Cell {i + 1} has lost its tag{'s' if len(lost) > 1 else ''} {', '.join(lost)}.")
+        if not isinstance(had, list) or set(wanted) - set(map(str, had)):
+            self.untagged.append(i + 1)
             cell["metadata"] = {**cell["metadata"], **released["metadata"]}
 
 
@@ -227,6 +233,10 @@ def _known(mender: _Mender, i: int) -> bool:
 def _marks(cell: Json) -> Json:
     marks = cell["metadata"].get("nbgrader")
     return marks if isinstance(marks, dict) else {}
+
+
+def _listed(numbers: list[int]) -> str:
+    return f"{', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
 
 
 def _same(one: str, other: str) -> bool:

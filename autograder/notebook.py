@@ -19,7 +19,7 @@ SAVE = "Save the notebook (Ctrl+S, on a Mac ⌘S), then run this cell again. Wha
 RELOAD = "The notebook was mended: load it anew (File › Reload Notebook from Disk) before you go on."
 NO_FILE = (
     "These are the exercises as they stand in this kernel. Whether the notebook runs from the top, only its file can "
-    'tell: name it, `check_all("my_notebook.ipynb")`, or on your computer run `attnlab check my_notebook.ipynb`.'
+    'tell: name it, `check_all("my_notebook.ipynb")`, or on your computer run `python lab.py check my_notebook.ipynb`.'
 )
 
 

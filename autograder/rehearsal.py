@@ -152,7 +152,7 @@ def rehearse(path: Path, only: str = "", repair: bool = False) -> Rehearsal:
     stopped = [
         Stopped(cell.position + 1, _first_line(cell.source), came["failure"].replace("Your `cell` ", "it "))
         for cell, came in zip(running, grading.cells, strict=False)
-        if came["failure"]
+        if came["failure"] and cell.position not in mended.demos  # nothing that is graded hangs on a demonstration
     ]
     found = [_found(verdict, read, stopped) for verdict in grading.verdicts]
     return Rehearsal(path, found, stopped, mended.notes, backup)

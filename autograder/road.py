@@ -53,6 +53,10 @@ class Stretch:
     steps: tuple[Step, ...]
 
     @property
+    def begun(self) -> bool:
+        return any(step.state != "open" for step in self.steps)
+
+    @property
     def done(self) -> bool:
         return all(step.state == "done" for step in self.steps)
 
@@ -121,7 +125,9 @@ class Road:
         parts = []
         if found := self.next:
             stretch, step = found
-            there = link(stretch, step.exercise.name, _place_of(step.exercise, stretch))
+            # A chapter that has not been begun is read from its head.
+            place = _place_of(step.exercise, stretch) if stretch.begun else ""
+            there = link(stretch, step.exercise.name, place)
             parts.append(
                 f'<p style="margin:.2em 0 .8em;padding:.6em .9em;border-left:5px solid {BLUE}">'
                 f"<b>Next:</b> {there} in {html.escape(stretch.title)}, about {step.exercise.minutes} minutes.</p>"

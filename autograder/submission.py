@@ -13,6 +13,9 @@ from autograder.exercise import Exercise
 BYTE_ORDER_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # some editors on Windows write them
 MAX_BYTES = 100 << 20
 MAX_STUDENT = 128  # letters of an id, in nbgrader's tables
+EARLIER = "take an earlier copy: JupyterLab keeps one in the folder .ipynb_checkpoints beside it."
+WEB_PAGE = "it is a web page: download the notebook itself."
+OTHER_FILE = "take the file that JupyterLab saved, whose name ends in .ipynb."
 DEFINES = r"(?m)^[ \t]*(?:def|class)[ \t]+{0}\b|^[ \t]*{0}[ \t]*(?::[^=\n]+)?="
 
 
@@ -93,8 +96,11 @@ def read(path: Path) -> Submission:
     except OSError as error:
         raise SubmissionError(f"{path}: cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError as error:
+        if error.object.startswith(b"PK"):
+            raise SubmissionError(f"{path}: an archive, not a notebook; unpack it and take the notebook in it.") from None
         line = error.object[: error.start].count(b"\n") + 1
-        raise SubmissionError(f"{path}:{line}: not UTF-8 text; open it in JupyterLab and save it again.") from None
+        how = OTHER_FILE if b"\0" in error.object else "in the editor that wrote it, save it as UTF-8."
+        raise SubmissionError(f"{path}:{line}: not UTF-8 text, as every notebook is; {how}") from None
     notebook = load(text, path)
     return Submission(
         path, tuple(cell_of(c, i) for i, c in enumerate(raw_cells(notebook) or ()) if _is_code(c)), notebook
@@ -106,9 +112,12 @@ def load(text: str, path: Path) -> dict[str, Any]:
     try:
         notebook = json.loads(text)
     except json.JSONDecodeError as error:
+        begins = text.lstrip()[:1]
+        if not begins:
+            raise SubmissionError(f"{path}: not a notebook, for the file is empty; {EARLIER}") from None
+        how = EARLIER if begins == "{" else WEB_PAGE if begins == "<" else OTHER_FILE
         raise SubmissionError(
-            f"{path}:{error.lineno}: not a notebook, for it is not JSON ({error.msg}); "
-            "open it in JupyterLab and save it again."
+            f"{path}:{error.lineno}: not a notebook, for it is not JSON ({error.msg}); {how}"
         ) from None
     except RecursionError:
         raise SubmissionError(f"{path}: not a notebook, for its JSON is nested without end.") from None

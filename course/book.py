@@ -163,8 +163,8 @@ def take(chapter: Chapter) -> str:
             *([f"[Open in Colab]({cloud})"] if cloud else []),
             f"{{download}}`Download notebook <_download/{chapter.name}.ipynb>`",
             "<details><summary>Open in JupyterLab</summary>",
-            f"If the course is open on your machine, [open the notebook there]({LAB}{notebook}). "
-            "If it is not yet, type this in the course's folder:",
+            f"If the course is open in this browser, [open the notebook there]({LAB}{notebook}). "
+            "If it is not, or if that page asks for a token, type this in the course's folder:",
             f"```sh\npython lab.py open {notebook}\n```",
             "A notebook that you downloaded or solved on Colab works there too, once it is in `notebooks/`.",
             "</details>",
@@ -289,12 +289,17 @@ def signature(node: ast.FunctionDef | ast.ClassDef, lines: list[str]) -> str:
 def docstring(node: ast.Module | ast.FunctionDef | ast.ClassDef) -> str:
     """Our docstrings are plain text: paragraphs flow, formulas, tables and lists stay as they are."""
     made = []
-    for block in (ast.get_docstring(node) or "").replace("``", "`").split("\n\n"):
+    for block in (ast.get_docstring(node) or "").split("\n\n"):
         if re.search(r"^ |\S  +\S|^- ", block, re.MULTILINE):
-            made.append(f"```text\n{textwrap.dedent(block.strip(chr(10)))}\n```")
+            made.append(f"```text\n{textwrap.dedent(block.strip(chr(10))).replace('``', '`')}\n```")
         else:
-            made.append(EMPHASIS.sub(r"*\1*", markdown(" ".join(block.split()))))
+            made.append(flowing(block))
     return "\n\n".join(made)
+
+
+def flowing(words: str) -> str:
+    """A paragraph of a docstring as Markdown: its ``code`` and its *stress* are the only marks."""
+    return EMPHASIS.sub(r"*\1*", markdown(" ".join(words.split()).replace("``", "`")))
 
 
 def module_table() -> str:
@@ -302,6 +307,6 @@ def module_table() -> str:
     rows = ["| Module | What it is |", "|:--|:--|"]
     for name, path in modules().items():
         first = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n\n")[0]
-        rows.append(f"| [`{name}`](reference/{name}.md) | {markdown(' '.join(first.split()))} |")
+        rows.append(f"| [`{name}`](reference/{name}.md) | {flowing(first)} |")
     pages = [f"reference/{name}" for name in modules()]
     return "\n".join([*rows, "", "```{toctree}", ":hidden:", "", *pages, "```"])

@@ -25,6 +25,7 @@ from course.paths import derived, shown
 from course.source import KERNEL, BuildError, Chapter, chapters_in, check_misconceptions, solved_notebook
 
 CELL_SECONDS = 300
+MAKERS = ("build", "colab", "imports", "paths", "source")  # the modules of course/ that have a say in a notebook
 Progress = Callable[[str, str], None]
 _one_at_a_time = threading.Lock()
 
@@ -153,7 +154,7 @@ def first_difference(a: str, b: str) -> tuple[int, str, str] | None:
 def digest_of(chapter: Chapter) -> str:
     """Of everything that the notebook's text and outputs depend on, within this repository."""
     declared = {Path(exercise.declared_at.rpartition(":")[0]) for exercise in chapter.exercises}
-    files = {chapter.path, *declared, *sorted(Path(__file__).parent.glob("*.py"))}
+    files = {chapter.path, *declared, *(Path(__file__).with_stem(name) for name in MAKERS)}
     for path in (chapter.path, *declared):
         files.update(imports.reached_by(path))
     total = hashlib.sha256()

@@ -30,12 +30,18 @@ if "google.colab" in sys.modules:
     address = "{address}"
     course = pathlib.Path("attention-lab").resolve()
     if not (course / "course" / "colab.py").is_file():
-        shutil.rmtree(course, ignore_errors=True)
-        words = ["git", "clone", "--quiet", "--depth", "1", address, str(course)]
-        said = subprocess.run(words, stderr=subprocess.PIPE, text=True)
-        if said.returncode:
-            shutil.rmtree(course, ignore_errors=True)
-            sys.exit("The course could not be fetched; run this cell again when the network is there. " + said.stderr)
+        part = course.with_suffix(".part")
+        for folder in (part, course):
+            shutil.rmtree(folder, ignore_errors=True)
+        words = ["git", "clone", "--quiet", "--depth", "1", address, str(part)]
+        try:
+            subprocess.run(words, check=True, capture_output=True, text=True)
+            part.rename(course)
+        except (OSError, subprocess.CalledProcessError) as error:
+            shutil.rmtree(part, ignore_errors=True)
+            why = " ".join((getattr(error, "stderr", "") or str(error)).split())
+            hint = "see that the network is there and the disk not full, then run this cell again"
+            sys.exit(f"The course could not be fetched: {{hint}}. It said: {{why}}")
     sys.path[:0] = [str(course / "lib"), str(course)]
     from course import colab
 
@@ -70,7 +76,10 @@ def set_up(*packages: str) -> None:
         said = subprocess.run(words, capture_output=True, text=True)
         if said.returncode:
             line = (said.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
-            sys.exit(f"The course is here, but {', '.join(missing)} could not be installed: {line}")
+            sys.exit(
+                f"The course is here, but {', '.join(missing)}, which brings this chapter's data, could not be installed; "
+                f"see that the network is there and the disk not full, then run this cell again. pip said: {line}"
+            )
     print("The course is here." + (f" Installed: {', '.join(missing)}." if missing else ""))
 
 

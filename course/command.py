@@ -1,5 +1,7 @@
 """The ``attnlab`` command: importing a module of ``course.commands`` adds its word."""
 
+import os
+
 from course import paths
 from course.commands import (
     book,
@@ -42,6 +44,6 @@ __all__ = [
 
 
 def main() -> None:
-    """Run the command."""
+    """Run the command, under the name that was typed: ``attnlab``, or what lab.py says of itself."""
     paths.put_own_tools_first()
-    app()
+    app(prog_name=os.environ.get("ATTNLAB_CALLED", "attnlab"))

@@ -23,7 +23,10 @@ FIRST_TIME = """\
 **Welcome.** In a few weeks you will have built a Transformer, every line of it. The first step is a tour of five
 minutes, [Start here]({tour}): how a notebook works, and your first exercise passed.
 """
-AGAIN = "Welcome back."
+AGAIN = """\
+**Welcome back.** A notebook that is opened again has forgotten what it ran. Click into the cell where you go on, and choose
+*Run › Run All Above Selected Cell*.
+"""
 HINT = """\
 Every chapter is a notebook; the list on the left has them, too. This page is made anew whenever the course is opened;
 in a notebook, `progress()` shows how it stands now. Before you hand a notebook in, run `check_all()` in it.
@@ -79,7 +82,9 @@ def command(page: Path, browser: bool, port: int, root: Path = paths.ROOT) -> li
     """The words that start JupyterLab at a page below ``root``."""
     address = "/lab/tree/" + quote(page.relative_to(root).as_posix())
     words = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}", f"--ServerApp.port={port}"]
-    words += [f"--LabApp.default_url={address}"]
+    words += [f"--LabApp.default_url={address}", "--log-level=WARN"]  # what is left names the address
+    # Which tabs were open is kept here: in the learner's home it would mix with that of their other work.
+    words += [f"--LabApp.workspaces_dir={paths.STATE / 'jupyter' / 'workspaces'}"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         words.append("--allow-root")
     return words if browser else [*words, "--no-browser"]

@@ -130,9 +130,26 @@ def test_a_fetch_that_was_stopped_half_way_is_made_anew(tmp_path, fresh, reposit
 @pytest.mark.slow
 def test_where_nothing_can_be_fetched_one_sentence_says_so(tmp_path, fresh):
     said = re.sub(r"\x1b\[\d+m", "", session(tmp_path, fresh, tmp_path / "nowhere", "colab"))
-    assert "SystemExit: The course could not be fetched; run this cell again" in said
+    assert "SystemExit: The course could not be fetched: see that the network is there" in said
     assert "nowhere" in said and "Traceback" not in said
-    assert not (tmp_path / "attention-lab").exists()
+    assert not list(tmp_path.glob("attention-lab*"))
+
+
+FULL = "#!/bin/sh\necho 'error: unable to write file' >&2\necho 'fatal: No space left on device' >&2\nexit 128\n"
+
+
+@pytest.mark.parametrize(("git_is", "why"), [("", "No such file or directory: 'git'"), (FULL, "No space left on device")])
+@pytest.mark.skipif(os.name == "nt", reason="the git that stands in is a shell script")
+def test_without_git_or_with_a_full_disk_one_sentence_says_so(tmp_path, git_is, why):
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    if git_is:
+        (tools / "git").write_text(git_is)
+        (tools / "git").chmod(0o755)
+    code = f"import sys; sys.modules['google.colab'] = sys\ntry:\n    exec({CELLS[0]!r})\n"
+    said = run("-P", "-c", code + "except SystemExit as error:\n    print(error)", cwd=tmp_path, PATH=str(tools))
+    assert said.startswith("The course could not be fetched: see that") and why in said
+    assert said.count("\n") == 1 and not list(tmp_path.glob("attention-lab*"))
 
 
 def test_anywhere_else_the_cell_does_nothing(tmp_path):
@@ -168,7 +185,8 @@ def test_only_what_is_missing_is_installed_and_nothing_with_it(tmp_path, fresh):
 def test_what_cannot_be_installed_is_said_in_one_sentence(tmp_path, fresh):
     code = f"{COURSE}try:\n    colab.set_up('no-such-carrier')\nexcept SystemExit as error:\n    print(error)"
     said = run("-c", code, cwd=tmp_path, python=fresh, PIP_NO_INDEX="1")
-    assert said.startswith("The course is here, but no-such-carrier could not be installed: ERROR: ")
+    assert said.startswith("The course is here, but no-such-carrier, which brings this chapter's data, could not be")
+    assert "pip said: ERROR: " in said and said.count("\n") == 1
 
 
 def test_the_link_to_colab_follows_the_address(monkeypatch):

@@ -161,14 +161,17 @@ def test_a_mark_of_an_exercise_that_is_gone_does_no_harm(place):
     assert road.road().last == ""
 
 
-def test_every_link_leads_to_a_notebook_and_the_next_one_to_its_exercise(place):
+def test_every_link_leads_to_a_notebook_and_the_next_one_to_where_one_goes_on(place):
     text = road.road().page("")
     links = re.findall(r'href="([^"#]+)(#[^"]*)?"', text)
     assert len(links) == 1 + len(catalogue.chapters())
     assert all((paths.NOTEBOOKS / path).is_file() for path, _ in links)
-    cells = json.loads((paths.NOTEBOOKS / links[0][0]).read_text(encoding="utf-8"))["cells"]
-    (cell,) = [cell for cell in cells if f"#cell-id={cell['id']}" == links[0][1]]
-    assert "### Exercise: `halfway`" in "".join(cell["source"])
+    assert links[0] == ("00_start/00_start.ipynb", ""), "who has not begun a chapter reads it from its head"
+    record.keep(SOFTMAX, 6)
+    ((path, place),) = re.findall(r'<b>Next:</b> <a href="([^"#]+)([^"]*)"', road.road().page(""))
+    cells = json.loads((paths.NOTEBOOKS / path).read_text(encoding="utf-8"))["cells"]
+    (cell,) = [cell for cell in cells if f"#cell-id={cell['id']}" == place]
+    assert "### Exercise: `log_softmax`" in "".join(cell["source"])
     assert "<script" not in text and 'scope="row"' in text and "<a " not in road.road().page(None)
 
 
@@ -201,7 +204,7 @@ def test_an_exercise_a_chapter_and_everything_can_be_forgotten(place):
     assert not place.exists() and attnlab("progress", "--reset").exit_code == 0
     for words, said in (
         (["--reset", "nonsense"], "nonsense: neither an exercise nor a chapter"),
-        (["softmax"], "`attnlab progress --reset softmax` forgets this one"),
+        (["softmax"], "`python lab.py progress --reset softmax` forgets this one"),
     ):
         shown = attnlab("progress", *words)
         assert shown.exit_code == 2 and said in shown.output
@@ -221,5 +224,5 @@ def test_the_start_page_is_made_anew_and_the_tour_stands_in_where_it_cannot_be(p
     assert "**Welcome.**" in text and "[Start here](00_start/00_start.ipynb)" in text
     record.keep(EXERCISES["halfway"], 3)
     again = desk.start_page(tmp_path).read_text(encoding="utf-8")
-    assert "Welcome back." in again and ">softmax</a> in 1 · Softmax" in again
+    assert "Welcome back." in again and "Run All Above Selected Cell" in again and ">softmax</a> in 1 · Softmax" in again
     assert desk.start_page(tmp_path / "nowhere") == tmp_path / "nowhere" / "00_start" / "00_start.ipynb"

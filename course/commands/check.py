@@ -56,8 +56,10 @@ def _must_be_one(notebook: Path) -> None:
     """A folder has the names of its notebooks told, a file of another kind what it is not."""
     if notebook.is_dir():
         inside = [path for path in sorted(notebook.rglob("*.ipynb")) if ".ipynb_checkpoints" not in path.parts]
-        named = f"; did you mean {inside[0]}?" if len(inside) == 1 else f", with {len(inside)} notebooks in it"
-        stop(f"{notebook}: this is a folder{named if inside else ' without a notebook in it'}; name the notebook")
+        if len(inside) == 1:
+            stop(f"{notebook}: this is a folder; did you mean {inside[0]}?")
+        named = f"with {len(inside)} notebooks in it" if inside else "without a notebook in it"
+        stop(f"{notebook}: this is a folder {named}; name the notebook")
 
 
 def _tick_off(came: object) -> None:

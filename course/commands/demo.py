@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import sys
 import tempfile
 import time
 import webbrowser
@@ -92,8 +93,9 @@ def demo(
         }
         print(json.dumps(told, ensure_ascii=False, indent=2))
     else:
-        say.print(f"That took {seconds:.0f} seconds. Look around with: cd {made.folder}", markup=False, soft_wrap=True)
-        say.print("  attnlab export --to canvas     attnlab history     nbgrader formgrader", markup=False)
+        say.print(f"That took {seconds:.0f} seconds. Look around in it:", markup=False)
+        for line in _around(made.folder):
+            say.print(f"  {line}", markup=False, soft_wrap=True)
     if look:
         webbrowser.open(page.as_uri())
 
@@ -101,6 +103,15 @@ def demo(
 def _step(what: str, how: str, command: str) -> None:
     """A line on what was done, and the command that does it in a course of one's own."""
     say.print(f"[bold]{what}[/bold] {escape(how)}   [dim]attnlab {command}[/dim]", soft_wrap=True)
+
+
+def _around(folder: Path) -> list[str]:
+    """Commands to try in the new course; before them, where they are not on the path, what puts them there."""
+    lines = [f'cd "{folder}"', "attnlab export --to canvas", "attnlab history", "nbgrader formgrader"]
+    if not os.environ.get("ATTNLAB_CALLED"):
+        return lines
+    activate = f'"{Path(sys.executable).with_name("activate")}"'
+    return [activate if sys.platform == "win32" else f"source {activate}", *lines]
 
 
 def _new(place: Path, name: str) -> Path:

@@ -115,6 +115,8 @@ def _handed_in(given: list[Path], folder: Path) -> tuple[dict[str, Path], list[d
     files: dict[str, Path] = {}
     rows: list[dict] = []
     for number, path in enumerate(given):
+        if not path.exists():
+            stop(f"{path}: there is no such file or folder")
         if path.is_dir():
             found = sorted(p for p in path.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
             files |= {str(p): p for p in found}

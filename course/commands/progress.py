@@ -30,7 +30,7 @@ def progress(
     if reset:
         _reset(what)
     elif what:
-        stop(f"{what[0]}: the map shows all chapters at once; `attnlab progress --reset {what[0]}` forgets this one")
+        stop(f"{what[0]}: the map shows all chapters at once; `python lab.py progress --reset {what[0]}` forgets this one")
     found = road.road()
     if as_json:
         print(json.dumps(found.plain(), ensure_ascii=False, indent=2))
@@ -59,7 +59,7 @@ def _exercises(word: str) -> list[str]:
     number = word.partition("_")[0]
     found = catalogue.of_chapter(int(number)) if number.isdigit() else []
     if not found:
-        stop(f"{word}: neither an exercise nor a chapter that is there; `attnlab progress --json` lists them all")
+        stop(f"{word}: neither an exercise nor a chapter that is there; `python lab.py progress --json` lists them all")
     return [exercise.name for exercise in found]
 
 

@@ -137,13 +137,16 @@ def test_a_byte_order_mark_and_unicode(tmp_path):
     ("content", "words"),
     [
         (json.dumps(notebook("# größer"), ensure_ascii=False).encode("latin-1"), "not UTF-8"),
-        (b"", "not a notebook"),
+        (b"", "the file is empty; take an earlier copy"),
+        (b"<html>Sign in</html>", "it is a web page: download the notebook itself"),
+        (b"my homework", "take the file that JupyterLab saved"),
         (b"\x00\x01\x02", "not a notebook"),
-        (b"PK\x03\x04" + bytes(range(128, 256)), "not UTF-8"),
+        (b"PK\x03\x04" + bytes(range(128, 256)), "an archive, not a notebook; unpack it"),
+        (b"\x89PNG\r\n\x1a\n\x00", "not UTF-8 text, as every notebook is; take the file that JupyterLab saved"),
         (b"[]", "no list of cells"),
         (b'{"cells": 3}', "no list of cells"),
         (b"[" * 100_000, "nested without end"),
-        (b'{"cells": [', "not JSON"),
+        (b'{"cells": [', "not JSON (Expecting value); take an earlier copy"),
     ],
 )
 def test_a_file_that_is_no_notebook_is_told_in_a_sentence(content, words, tmp_path):

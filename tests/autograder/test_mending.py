@@ -134,7 +134,7 @@ DAMAGE = {
     leave_parts_out: "Some cells have no id, or the same one.",
     go_back_to_format_3: "in format 3.0",
     same_cell_ids: "Some cells have no id, or the same one.",
-    lose_tags: "has lost its tag",
+    lose_tags: "lost the tags that say what only shows something",
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 from submissions import LOG_SOFTMAX, RIGHT, SOFTMAX, TEMPERATURE, VJP, cell, notebook
 from typer.testing import CliRunner
 
-from autograder import check_all, host, record
+from autograder import check_all, host, original, record
 from autograder import notebook as here
 from autograder.rehearsal import Rehearsal, rehearse
 from course import paths
@@ -174,6 +174,19 @@ def test_lost_marks_are_told_and_repaired_once(file, tmp_path):
     again = attnlab("check", path, "--repair")
     assert "About the file" not in again.output and "Mended" not in again.output
     assert path.read_bytes() == after and len(list(tmp_path.glob("*.ipynb"))) == 2
+
+
+def test_demonstrations_that_have_lost_their_tags_are_not_told_as_mistakes(tmp_path):
+    """They run then, and what they draw with is closed to answers; none of that is the student's doing."""
+    notebook = original.released(1)
+    for cell in notebook["cells"]:
+        cell["metadata"] = {}
+    path = tmp_path / "stripped.ipynb"
+    path.write_text(json.dumps(notebook))
+    shown = attnlab("check", path).output
+    assert shown.count("not written") == 4 and "0 of 4 exercises" in shown
+    assert "Cells that stopped" not in shown
+    assert shown.count("have lost the tags") == 1
 
 
 def test_the_map_ticks_off_what_is_in_the_courses_own_notebooks_and_nobody_elses(file, marks, tmp_path, monkeypatch):
