@@ -20,7 +20,7 @@ class Closed:
 
     def _explain(self, *args: Any, **kwargs: Any) -> Any:
         raise Shortcut(
-            f"`{self.__name__}` holds, or is built on, what this chapter asks you to write: write your answer without it."
+            f"`{self.__name__}` is, or builds on, what this chapter asks you to write: write your answer without it."
         )
 
     __call__ = __mro_entries__ = _explain

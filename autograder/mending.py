@@ -32,7 +32,9 @@ class Mended:
 
     notebook: Json
     notes: list[str] = field(default_factory=list)
-    demos: frozenset[int] = frozenset()  # where the cells are that only show something, whether they still say so or not
+    demos: frozenset[int] = (
+        frozenset()
+    )  # where the cells are that only show something, whether they still say so or not
 
     def dumps(self) -> str:
         return json.dumps(self.notebook, ensure_ascii=False, indent=1) + "\n"
@@ -183,7 +185,9 @@ class _Mender:
                 self._restore(i, cell, self.plain[i])
             made.append(cell)
         if self.untagged:
-            cells = f"Cell {self.untagged[0]} has" if len(self.untagged) == 1 else f"Cells {_listed(self.untagged)} have"
+            cells = (
+                f"Cell {self.untagged[0]} has" if len(self.untagged) == 1 else f"Cells {_listed(self.untagged)} have"
+            )
             self._note(f"{cells} lost the tags that say what only shows something, or is folded.")
         previous = -1
         for name, released in self.released.items():

@@ -97,7 +97,9 @@ def read(path: Path) -> Submission:
         raise SubmissionError(f"{path}: cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError as error:
         if error.object.startswith(b"PK"):
-            raise SubmissionError(f"{path}: an archive, not a notebook; unpack it and take the notebook in it.") from None
+            raise SubmissionError(
+                f"{path}: an archive, not a notebook; unpack it and take the notebook in it."
+            ) from None
         line = error.object[: error.start].count(b"\n") + 1
         how = OTHER_FILE if b"\0" in error.object else "in the editor that wrote it, save it as UTF-8."
         raise SubmissionError(f"{path}:{line}: not UTF-8 text, as every notebook is; {how}") from None

@@ -76,10 +76,9 @@ def set_up(*packages: str) -> None:
         said = subprocess.run(words, capture_output=True, text=True)
         if said.returncode:
             line = (said.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
-            sys.exit(
-                f"The course is here, but {', '.join(missing)}, which brings this chapter's data, could not be installed; "
-                f"see that the network is there and the disk not full, then run this cell again. pip said: {line}"
-            )
+            what = f"{', '.join(missing)}, which brings this chapter's data"
+            hint = "see that the network is there and the disk not full, then run this cell again"
+            sys.exit(f"The course is here, but {what}, could not be installed: {hint}. pip said: {line}")
     print("The course is here." + (f" Installed: {', '.join(missing)}." if missing else ""))
 
 

@@ -24,8 +24,8 @@ FIRST_TIME = """\
 minutes, [Start here]({tour}): how a notebook works, and your first exercise passed.
 """
 AGAIN = """\
-**Welcome back.** A notebook that is opened again has forgotten what it ran. Click into the cell where you go on, and choose
-*Run › Run All Above Selected Cell*.
+**Welcome back.** A notebook that is opened again has forgotten what it ran. Click into the cell where you go on, and
+choose *Run › Run All Above Selected Cell*.
 """
 HINT = """\
 Every chapter is a notebook; the list on the left has them, too. This page is made anew whenever the course is opened;

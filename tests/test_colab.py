@@ -138,7 +138,9 @@ def test_where_nothing_can_be_fetched_one_sentence_says_so(tmp_path, fresh):
 FULL = "#!/bin/sh\necho 'error: unable to write file' >&2\necho 'fatal: No space left on device' >&2\nexit 128\n"
 
 
-@pytest.mark.parametrize(("git_is", "why"), [("", "No such file or directory: 'git'"), (FULL, "No space left on device")])
+@pytest.mark.parametrize(
+    ("git_is", "why"), [("", "No such file or directory: 'git'"), (FULL, "No space left on device")]
+)
 @pytest.mark.skipif(os.name == "nt", reason="the git that stands in is a shell script")
 def test_without_git_or_with_a_full_disk_one_sentence_says_so(tmp_path, git_is, why):
     tools = tmp_path / "tools"

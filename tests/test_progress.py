@@ -224,5 +224,7 @@ def test_the_start_page_is_made_anew_and_the_tour_stands_in_where_it_cannot_be(p
     assert "**Welcome.**" in text and "[Start here](00_start/00_start.ipynb)" in text
     record.keep(EXERCISES["halfway"], 3)
     again = desk.start_page(tmp_path).read_text(encoding="utf-8")
-    assert "Welcome back." in again and "Run All Above Selected Cell" in again and ">softmax</a> in 1 · Softmax" in again
+    assert (
+        "Welcome back." in again and "Run All Above Selected Cell" in again and ">softmax</a> in 1 · Softmax" in again
+    )
     assert desk.start_page(tmp_path / "nowhere") == tmp_path / "nowhere" / "00_start" / "00_start.ipynb"

@@ -30,7 +30,8 @@ def progress(
     if reset:
         _reset(what)
     elif what:
-        stop(f"{what[0]}: the map shows all chapters at once; `python lab.py progress --reset {what[0]}` forgets this one")
+        how = f"`python lab.py progress --reset {what[0]}` forgets this one"
+        stop(f"{what[0]}: the map shows all chapters at once; {how}")
     found = road.road()
     if as_json:
         print(json.dumps(found.plain(), ensure_ascii=False, indent=2))

@@ -179,8 +179,8 @@ def test_lost_marks_are_told_and_repaired_once(file, tmp_path):
 def test_demonstrations_that_have_lost_their_tags_are_not_told_as_mistakes(tmp_path):
     """They run then, and what they draw with is closed to answers; none of that is the student's doing."""
     notebook = original.released(1)
-    for cell in notebook["cells"]:
-        cell["metadata"] = {}
+    for one in notebook["cells"]:
+        one["metadata"] = {}
     path = tmp_path / "stripped.ipynb"
     path.write_text(json.dumps(notebook))
     shown = attnlab("check", path).output

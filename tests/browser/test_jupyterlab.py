@@ -1,11 +1,7 @@
 """A student's first hour in a real browser: chapter 1, a wrong answer, a right one, restart and run all."""
 
-import contextlib
-import os
-import re
-from pathlib import Path
-
 import pytest
+from learner import Notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -14,60 +10,6 @@ WRONG = """def softmax(x, axis=-1):
     return e / e.sum(axis=axis, keepdims=True)
 """
 RIGHT = WRONG.replace("x.min", "x.max")
-SECONDS = 30_000  # milliseconds that a step may take on a busy machine
-
-
-class Notebook:
-    """A notebook open in JupyterLab, driven by what a student can see and click."""
-
-    def __init__(self, page, lab: str, name: str):
-        self.page = page
-        page.set_default_timeout(SECONDS)
-        page.goto(f"{lab}/lab/tree/notebooks/{name}/{name}.ipynb?token=t&reset", wait_until="domcontentloaded")
-        page.locator(".jp-Notebook .jp-Cell").first.wait_for()
-        self.idle()
-
-    def idle(self) -> None:
-        self.page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for()
-
-    def cell(self, text: str):
-        """The first code cell whose source contains this text."""
-        return self.page.locator(".jp-CodeCell", has=self.page.locator(".jp-InputArea", has_text=text)).first
-
-    def run(self, cell) -> None:
-        """Run a cell, and wait until it has an answer."""
-        from playwright.sync_api import TimeoutError
-
-        before = cell.locator(".jp-InputPrompt").inner_text()
-        changed = cell.locator(".jp-InputPrompt").filter(has_not_text=before)
-        for _ in range(10):  # a notebook that has just opened takes the keyboard once more when it is ready
-            cell.scroll_into_view_if_needed()
-            cell.locator(".cm-content").click()
-            self.page.keyboard.press("Control+Enter")
-            with contextlib.suppress(TimeoutError):
-                changed.wait_for(timeout=5_000)
-                break
-        changed.filter(has_text=re.compile(r"\[\d+\]:")).wait_for(timeout=4 * SECONDS)
-        self.idle()
-
-    def write(self, cell, code: str) -> None:
-        """Replace what is in a cell, as a student does: click, select all, type."""
-        cell.scroll_into_view_if_needed()
-        cell.locator(".cm-content").click()
-        self.page.keyboard.press("Control+A")
-        self.page.keyboard.insert_text(code)
-
-    def restart_and_run_all(self) -> None:
-        self.page.locator(
-            "[data-command='notebook:restart-run-all'], [data-jp-item-name='restart-and-run']"
-        ).first.click()
-        self.page.get_by_role("button", name="Confirm Kernel Restart").click()
-
-    def shoot(self, name: str) -> None:
-        """A picture for whoever wants to look: ATTNLAB_SCREENSHOTS names the folder."""
-        if folder := os.environ.get("ATTNLAB_SCREENSHOTS"):
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            self.page.screenshot(path=Path(folder) / f"{name}.png")
 
 
 @pytest.fixture(params=["light", "dark"])
@@ -80,7 +22,7 @@ def page(chromium, request):
 
 
 def test_a_student_is_told_what_they_misunderstood(page, lab):
-    notebook = Notebook(page, lab, "01_softmax")
+    notebook = Notebook.opened(page, lab, "01_softmax")
     light = str(page.theme == "light").lower()
     page.locator(f"body[data-jp-theme-light='{light}']").wait_for(state="attached")
     assert "News" not in page.locator("body").inner_text()
@@ -122,7 +64,7 @@ def test_a_student_is_told_what_they_misunderstood(page, lab):
 
 def test_a_figure_that_moves_keeps_the_keys_that_it_is_given(page, lab):
     """Chapter 4's map, on the student's own scores: arrows go to another word, not to another cell of the notebook."""
-    notebook = Notebook(page, lab, "04_scaled_dot_product")
+    notebook = Notebook.opened(page, lab, "04_scaled_dot_product")
     notebook.run(notebook.cell("import numpy as np"))
     answer = notebook.cell("def dot_scores(q, k)")
     notebook.write(answer, "def dot_scores(q, k):\n    return q @ k.swapaxes(-1, -2)")

@@ -1,17 +1,16 @@
 """The first minute and the hundredth day: the start page in a real JupyterLab, and where its link leads."""
 
-import contextlib
 import os
-import re
+import time
 from pathlib import Path
 
 import pytest
+from learner import SECONDS, Notebook
 
 from autograder import catalogue, record
 from course import desk
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-SECONDS = 120_000  # milliseconds that a step may take on a busy machine
 
 
 @pytest.fixture
@@ -74,38 +73,22 @@ def test_who_comes_back_sees_what_is_done_and_goes_on_with_one_click(page, lab, 
 
 
 def test_a_newcomer_passes_the_first_check_and_sees_it_ticked_off(page, lab, server, notes):
+    began = time.monotonic()
     shown = opened(page, lab, server[1])
     assert "Nothing is ticked off yet" in shown.inner_text()
     shoot(page, "start-new")
-    shown.get_by_role("link", name="Start here").first.click()
-    page.locator(".jp-Notebook .jp-Cell").first.wait_for()
-    page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for()
-
-    from playwright.sync_api import TimeoutError
-
-    def cell(text: str):
-        return page.locator(".jp-CodeCell", has=page.locator(".jp-InputArea", has_text=text)).first
-
-    def run(text: str, code: str = ""):
-        found = cell(text)
-        asked = found.locator(".jp-InputPrompt", has_text=re.compile(r"\[[\d*]+\]:"))
-        for _ in range(10):  # the notebook that a link opened takes the keyboard once more when it is ready
-            found.scroll_into_view_if_needed()
-            found.locator(".cm-content").click()
-            if code:
-                page.keyboard.press("Control+A")
-                page.keyboard.insert_text(code)
-            page.keyboard.press("Control+Enter")
-            with contextlib.suppress(TimeoutError):
-                asked.wait_for(timeout=5_000)
-                break
-        found.locator(".jp-InputPrompt", has_text=re.compile(r"\[\d+\]:")).wait_for()
-        return found
-
-    run("from autograder import check")
-    run("def halfway", "def halfway(a, b):\n    return (a + b) / 2")
-    run("check(halfway)").get_by_role("region", name="Check of halfway").wait_for()
-    answer = run("progress()").get_by_role("region", name="Your way through the course")
+    shown.get_by_role("link", name="halfway").click()
+    notebook = Notebook(page)
+    assert page.locator(".jp-Notebook h1", has_text="Start here").is_visible(), "a chapter is begun at its head"
+    answer = notebook.cell("def halfway")
+    notebook.write(answer, "def halfway(a, b):\n    return (a + b) / 2")
+    for cell in (notebook.cell("from autograder import check"), answer):
+        notebook.run(cell)
+    notebook.run(notebook.cell("check(halfway)"))
+    notebook.cell("check(halfway)").get_by_role("region", name="Check of halfway").wait_for()
+    assert time.monotonic() - began < 120
+    notebook.run(notebook.cell("progress()"))
+    answer = notebook.cell("progress()").get_by_role("region", name="Your way through the course")
     answer.wait_for()
     assert "done" in row(answer, "Start here")
     assert answer.get_by_text("Next:").locator("xpath=..").get_by_role("link").inner_text() == "softmax"
@@ -115,13 +98,17 @@ def test_a_newcomer_passes_the_first_check_and_sees_it_ticked_off(page, lab, ser
     assert "return" not in notes.read_text(encoding="utf-8")
 
     answer.get_by_role("link", name="softmax", exact=True).click()
-    page.locator(".jp-Notebook h3", has_text="softmax").first.wait_for()
+    page.locator(".jp-Notebook h1", has_text="1 · Softmax").wait_for()
     page.get_by_role("tab", name="00_start.ipynb").click()
-    last = run("progress()", "from autograder import check_all\ncheck_all()  # progress()")
+    notebook = Notebook(page)
+    last = notebook.cell("progress()")
+    notebook.write(last, "from autograder import check_all\ncheck_all()  # progress()")
+    notebook.run(last)
     last.get_by_text("The file is not what you ran").wait_for()
-    page.keyboard.press("Control+S")
+    notebook.save()
     page.locator(".jp-DirtyIndicator, .jp-mod-dirty").first.wait_for(state="detached")
-    run("progress()").get_by_text("Would be graded: 1 of 1 exercise, 3 of 3 points.").wait_for()
+    notebook.run(last)
+    last.get_by_text("Would be graded: 1 of 1 exercise, 3 of 3 points.").wait_for()
     assert "the file is not what you ran" not in last.inner_text().lower()
     last.scroll_into_view_if_needed()
     shoot(page, "start-check-all")
