@@ -11,6 +11,7 @@ from autograder import host, library, parcels, wire
 from autograder.edits import editable, write
 from autograder.exercise import Exercise
 from autograder.isolation import Layers, Limits
+from autograder.limits import PATIENCE, cost
 from autograder.student import Handle, Reference, StudentError, Target
 
 GRACE = 3.0  # the process ends a call itself; where it does not, it is killed so much later
@@ -44,6 +45,7 @@ class Sandbox:
         self._left_out: dict[int, str] = {}
         self._seconds = self.limits.notebook_seconds
         self._question = 0
+        self.left: Any = None  # of the time for an exercise, as the process says it; it may lie
 
     def __enter__(self) -> "Sandbox":
         return self
@@ -123,7 +125,7 @@ class Sandbox:
             "seconds": seconds,
             "asked": asked,
         }
-        reply = self._exchange(request, seconds + GRACE, f"Your `{target.name}`")
+        reply = self._exchange(request, seconds * PATIENCE + GRACE, f"Your `{target.name}`")
         parts = editable((args, kwargs))
         edited = reply.get("edited")
         for position, after in edited.items() if isinstance(edited, dict) else ():
@@ -145,6 +147,7 @@ class Sandbox:
         assert child is not None
         self._question += 1
         functions: list[Callable[..., Any]] = []
+        self.left = None
         deadline = time.monotonic() + limit
 
         def refer(value: Any) -> list[Any] | None:
@@ -173,6 +176,7 @@ class Sandbox:
             if reply.get("id") != self._question:
                 raise wire.WireError("it answers a question that was not asked")
             error = _read_error(reply["error"]) if "error" in reply else None
+            self.left = reply.get("left")
         except host.Gone as gone:
             self.close()
             if gone.late:
@@ -276,11 +280,15 @@ class Answers:
             raise StudentError("time", f"Not tried: {why} before.")
         self.sandbox.run()
         self.asked += 1
-        started = time.monotonic()
+        seconds, started = self.seconds, time.monotonic()
         try:
             return self.sandbox.ask(operation, target, args, kwargs, self.exercise.banned, self.seconds, self.asked)
         except StudentError as error:
             self.deaths += error.kind in ("crashed", "reply")
+            if error.kind == "time":
+                self.seconds = 0.0
             raise
         finally:
-            self.seconds -= time.monotonic() - started
+            # The process knows what it worked. If it lies, it gains as much as if it had slept.
+            passed, left = time.monotonic() - started, self.sandbox.left
+            self.seconds -= cost(passed, seconds - left if isinstance(left, float) else passed)

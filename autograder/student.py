@@ -10,7 +10,6 @@ import inspect
 import io
 import linecache
 import sys
-import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from autograder import operations, props, shortcuts, wire
 from autograder.edits import edits, held, kept, put_back
 from autograder.exercise import Exercise
 from autograder.expect import as_numpy, is_tensor, named, number
-from autograder.limits import TimeUp, time_limit
+from autograder.limits import Stopwatch, TimeUp, time_limit
 
 HERE = str(Path(__file__).resolve().parent)
 Kind = Literal["missing", "todo", "raised", "time", "shortcut", "crashed", "reply", "lost"]
@@ -324,13 +323,13 @@ class Here:
             raise StudentError("time", "Not tried: the time for this exercise was used up before.")
         own = getattr(function, "__globals__", {})
         self.asked += 1
-        started = time.perf_counter()
+        watch = Stopwatch()
         try:
             with (
                 self._calm(),
                 operations.repeatable(self.asked) if self.repeats else contextlib.nullcontext(),
                 shortcuts.forbidden(self.forbidden, own, name),
-                time_limit(self.seconds),
+                time_limit(self.seconds, watch.spent),
             ):
                 return operations.OPERATIONS[operation](function, args, kwargs)
         except TimeUp:
@@ -342,7 +341,7 @@ class Here:
         except SystemExit:
             raise StudentError("raised", f"Your `{name}` leaves Python instead of returning.", "SystemExit") from None
         finally:
-            self.seconds -= time.perf_counter() - started
+            self.seconds -= watch.spent()
 
     @contextlib.contextmanager
     def _calm(self) -> Iterator[None]:

@@ -68,6 +68,7 @@ class Worker:
     def __init__(self, stream: Stream, runner: "Runner", layers: Layers):
         self.stream, self.runner, self.layers = stream, runner, layers
         self.objects: list[Any] = []
+        self.left = 0.0  # of the time for the exercise, after the last call
 
     def serve(self) -> None:
         while True:
@@ -79,7 +80,7 @@ class Worker:
                 reply = self.answer(request)
             except StudentError as error:
                 reply = {"error": [error.kind, str(error), error.raised]}
-            self.stream.write(self.frame({"id": request["id"], **reply}, request))
+            self.stream.write(self.frame({"id": request["id"], "left": self.left, **reply}, request))
 
     def frame(self, reply: dict[str, Any], request: dict[str, Any]) -> bytes:
         """A reply that can be sent, whatever the student's function gave back."""
@@ -89,7 +90,7 @@ class Worker:
         except Exception as error:  # an object may fight being looked at
             why = str(error) if isinstance(error, wire.WireError) else f"looking at it raised {type(error).__name__}"
             message = f"Your `{request.get('name', 'notebook')}` returned what cannot be graded: {why}."
-            return wire.encode({"id": request["id"], "error": ["reply", message, ""]})
+            return wire.encode({"id": request["id"], "left": self.left, "error": ["reply", message, ""]})
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         if request["do"] == "open":
@@ -110,7 +111,10 @@ class Worker:
         )
         target = Target(request["name"], request["handle"], request["method"])
         operations.seed(request["asked"])
-        value = backend.perform(request["do"], target, args, kwargs)
+        try:
+            value = backend.perform(request["do"], target, args, kwargs)
+        finally:
+            self.left = backend.seconds
         edited = {i: now for i, (was, now) in enumerate(zip(before, parts, strict=True)) if not same(was, now)}
         return {"value": value, "edited": edited}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from autograder import expect, library, wire
+from autograder import expect, library, limits, wire
 from autograder.exercise import Exercise
 from autograder.sandbox import Answers, Sandbox
 from autograder.student import Handle, Here, Student, StudentError
@@ -221,6 +221,48 @@ def test_a_function_passed_in_cannot_be_called_for_ever(where):
         student = Student(Answers(sandbox, exercise(), seconds=1.0))
         with pytest.raises(StudentError, match=r"still running|more than"):
             student.forever(lambda i: i)
+
+
+@pytest.fixture(params=["here", "sandbox"])
+def hurried(request, where):
+    """A student with 0.6 s for the exercise."""
+    source = (
+        SOURCE + "\nimport time\ndef waits(x): time.sleep(0.7); return x\n"
+        "def works(x):\n    while time.process_time() < x: pass\n    return x\n"
+        "def now(): return time.process_time()\n"
+    )
+    if request.param == "sandbox":
+        with Sandbox([source], chapter=99, where=where) as sandbox:
+            yield Student(Answers(sandbox, exercise(), seconds=0.6))
+    else:
+        names: dict = {}
+        exec(source, names)
+        yield Student(Here(names, seconds=0.6))
+
+
+def test_a_busy_machine_costs_nobody_a_grade(hurried):
+    """What waits for the processor is not what works: here a sleep stands for the others that have it."""
+    assert hurried.waits(3) == 3
+    assert hurried.twice(3) == 6
+    hurried.works(hurried.now() + 0.1)
+    with pytest.raises(StudentError, match=r"still running"):
+        hurried.works(hurried.now() + 9.0)
+    with pytest.raises(StudentError, match="used up before"):
+        hurried.twice(3)
+
+
+def test_what_waits_for_ever_is_stopped(hurried):
+    with pytest.raises(StudentError, match="still running"):
+        for _ in range(9):
+            hurried.waits(3)
+
+
+@pytest.mark.parametrize(
+    ("passed", "worked", "charged"),
+    [(1, 1, 1), (8, 1, 2), (8, 3, 3), (2, 4, 2), (8, float("nan"), 8), (8, -100, 2), (8, float("inf"), 8)],
+)
+def test_a_process_gains_no_more_by_a_lie_about_its_time_than_by_sleep(passed, worked, charged):
+    assert limits.cost(passed, worked) == charged
 
 
 def test_an_object_is_gone_when_its_process_is(where):
