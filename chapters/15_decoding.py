@@ -103,7 +103,8 @@ def draw_tree(ax, branches, paths, kept=None):
     place(())
     walked = {tuple(text[:n]): colour for text, colour, _ in paths for n in range(1, len(text) + 1)}
     deepest = max(map(len, height))
-    letter = 0.04 * (deepest + 1.45) / ax.figure.get_figwidth()  # half of what a letter takes
+    right = max(deepest + 0.5, *(len(text) + 1.2 for text, _, _ in paths))
+    letter = 0.04 * (right + 0.25) / ax.figure.get_figwidth()  # half of what a letter takes
     labels = {(): "start"}
     for text, words in branches.items():
         for word, p in words.items():
@@ -121,7 +122,7 @@ def draw_tree(ax, branches, paths, kept=None):
             ax.plot(reach, [height[text], height[here]], line, color=colour, solid_capstyle="round", **look)
     for text, colour, name in paths:
         ax.text(len(text) + 10 * letter, height[tuple(text)], name, color=colour, va="center", fontsize=9.5)
-    ax.set(xlim=(-0.25, deepest + 1.2), ylim=(min(height.values()) - 0.7, 0.7))
+    ax.set(xlim=(-0.25, right), ylim=(min(height.values()) - 0.7, 0.7))
     ax.axis("off")
 
 
@@ -155,7 +156,7 @@ interactive.road(15)
 #
 # ## A step, and nothing else
 #
-# All the decoders below know one thing of a model, a function:
+# All that follows knows one thing of a model, a function:
 #
 # > `step(tokens)`: ids of shape `(N, T)`, the N texts so far, gives logits of shape `(N, V)`, for the next token of each.
 #
@@ -252,8 +253,9 @@ with interactive.once_solved("greedy_decode"):
 # %%
 MY_OWN = False
 
+Translator = Transformer
 if MY_OWN:
-    Transformer = pieces.own(
+    Translator = pieces.own(
         {"Transformer": Transformer},
         {
             "MultiHeadAttention": 9,
@@ -288,7 +290,7 @@ def score_batch(model, batch):
 
 
 torch.manual_seed(0)
-model = Transformer(
+model = Translator(
     len(english), len(german), d_model=64, num_heads=4, num_layers=1, d_ff=128, dropout=0.1, pad=PAD, order="pre"
 ).to(device)
 optimizer = torch.optim.Adam(model.parameters(), lr=1.0, betas=(0.9, 0.98), eps=1e-9)
@@ -312,7 +314,7 @@ with interactive.once_solved("greedy_decode"):
         texts = greedy_decode(step_of(translator, src), torch.full((len(exam),), BOS), EOS, 20)
         print(f"the {name}:")
         for pair, text in list(zip(exam, texts, strict=True))[:3]:
-            print(f"    {' '.join(pair.source)}\n        {' '.join(german.decode(text))}")
+            print(f"  {' '.join(pair.source)}\n      {' '.join(german.decode(text))}")
 
 # %% [markdown]
 # One batch, and each sentence ended where it wanted to. The novice writes something about somebody. It knows German by now; it
@@ -329,7 +331,7 @@ with interactive.once_solved("greedy_decode"):
 #
 # 1. Ask `step` about all texts in the beam. Every text can go on with every token: those are the *candidates*.
 # 2. Of **all** candidates together, keep the best `width`.
-# 3. Those that have just said `end` are *finished*: put them aside with their score. The others are the new beam.
+# 3. Those that have just said `end` are *finished*: put them aside, with their log p. The others are the new beam.
 #
 # The search is over when the beam is empty, or after `longest` rounds; texts that are cut off then take part as they are.
 #
@@ -438,8 +440,9 @@ with interactive.once_solved("beam_search"):
 # ### Watch your search
 #
 # The next tree is not drawn from a table. It is made by *listening to your function*: what it asks `step` about, round by
-# round, is the beam, here of width 3. The novice translates a sentence. Solid branches were in the beam, dotted ones were good but
-# not good enough. **Follow the orange way: in which round did the beam let go of it, and was that right?**
+# round, is the beam, here with three places. The novice translates a sentence. Solid branches were in the beam, dotted ones were good but
+# not good enough. **Follow the orange way: in which round did the beam let go of it, and was that right?** (Round 1 chooses
+# the first word.)
 
 
 # %% tags=["demo", "hide-input"] alt="The search tree of a real sentence, recorded from the calls of the beam search: three branches are kept a round, the best of the dropped ones are dotted. The orange path of the greedy text and the blue path of the beam's text part early; the orange one leaves the beam in round 3, and the blue one ends with the higher probability."
@@ -514,14 +517,21 @@ with interactive.once_solved("greedy_decode and beam_search"):
             branches.setdefault(words[:n], {}).setdefault(words[n], p)
         paths.append((words, colour, f"{name}: {math.exp(log_p_of(step, text)):.2g}"))
     with plotting.house_style():
-        fig, ax = plt.subplots(figsize=(10.4, 5.2))
+        fig, ax = plt.subplots(figsize=(9.4, 5.2))
         draw_tree(ax, branches, paths, kept)
         ax.set_title(" ".join(pair.source), fontsize=11)
         plt.show()
     print(f"greedy {' '.join(german.decode(greedy))}\nbeam   {' '.join(german.decode(found))}")
     print(f"wanted {' '.join(pair.target)}")
+    way = paths[0][0]
+    lost = next(n for n in range(1, len(way) + 1) if way[:n] not in kept)
+    print(f"The beam let go of the orange way in round {lost}, at “{way[lost - 1]}”.")
 
 # %% [markdown]
+# By its own measure it was right: three other texts were likelier then, and the blue text is likelier in the end. But
+# neither of the two says what was wanted. A search finds what the *model* holds likely. Whether that is a good
+# translation is another question, and we come back to it.
+#
 # ## Throwing dice: sampling
 #
 # For a translation one wants *the* answer. For a story, a name, a reply, the likeliest text is the dullest one, and often the
@@ -573,7 +583,7 @@ with plotting.house_style():
 # {{exercise sample}}
 #
 # Draw one token for each row of `logits`, of shape `(..., V)`; the result has shape `(...)`. In this order: divide by the temperature; with
-# `top_k`, keep the k likeliest and scale their shares to sum 1; with `top_p`, keep the likeliest ones that reach p **together, the
+# `top_k`, keep the k likeliest (all of them, if there are no more than k) and scale their shares to sum 1; with `top_p`, keep the likeliest ones that reach p **together, the
 # one that crosses p included**, and scale again; then draw. `rng` is a generator of NumPy's: all chance comes from it, one
 # `rng.random(…)` a row.
 #
@@ -676,7 +686,7 @@ def drawn_texts(step, count, rng, **settings):
 
 
 TRIES, TEMPERATURES = 6, (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
-with interactive.once_solved("sample"):
+with interactive.once_solved("greedy_decode and sample"):
     few = data.test[40:70]
     src = to_batch(few)[0].repeat_interleave(TRIES, dim=0)
     pupil = step_of(translators["pupil"], src)
@@ -698,6 +708,9 @@ with interactive.once_solved("sample"):
         axes[1].set(xlabel="temperature", ylabel=f"different ones in {TRIES} tries", ylim=(0.8, TRIES + 0.2))
         axes[0].legend(frameon=False)
         plt.show()
+    plainly = greedy_decode(step_of(translators["pupil"], src[::TRIES]), torch.full((len(few),), BOS), EOS, 16)
+    perfect = np.mean([tuple(german.decode(text)) == pair.target for text, pair in zip(plainly, few, strict=True)])
+    print(f"greedy:            {perfect:.0%} right")
     for p, values in curves.items():
         at_one = values[TEMPERATURES.index(1.0)]
         print(f"τ = 1, {'all tokens' if p is None else 'top-p 0.9 '}: {at_one[0]:.0%} right, {at_one[1]:.1f} different")
@@ -705,7 +718,7 @@ with interactive.once_solved("sample"):
 # %% [markdown]
 # A translation has one right answer here, so variety mostly *is* mistakes, and the two plots mirror each other. At temperature 1, where
 # the model says what it believes, cutting the last tenth of the mass off nearly doubles the share of sentences without a mistake: the
-# tail is where they came from. At 1.5 nothing helps: the temperature has carried the tail into the head before the cut comes. For
+# tail is where they came from. At 1.5 nothing helps: the temperature has carried the tail to the front before the cut comes. For
 # stories and replies, where there are many right answers, one buys variety at just this price, knowingly.
 #
 # ## How good is it? BLEU, taken apart
@@ -719,8 +732,9 @@ with interactive.once_solved("sample"):
 # 3. **All lengths.** n = 1, 2, 3 and 4, multiplied: single words say *what* it is about, longer runs whether it is fluent.
 # 4. **Brevity.** Precision alone rewards silence: write only the two words you are sure of. So short texts pay a *brevity penalty*.
 #
-# $$\text{BLEU} = 100 \cdot \underbrace{\min\left(1,\, e^{1 - r/c}\right)}_{\text{brevity}} \cdot \left(p_1\, p_2\, p_3\, p_4\right)^{1/4},
-# \qquad p_n = \frac{\text{matching n-grams, clipped}}{\text{n-grams written}},$$
+# $$\text{BLEU} = 100 \cdot \underbrace{\min\left(1,\, e^{1 - r/c}\right)}_{\text{brevity}} \cdot \left(p_1\, p_2\, p_3\, p_4\right)^{1/4},$$
+#
+# $$p_n = \frac{\text{matching n-grams, clipped}}{\text{n-grams written}},$$
 #
 # where $c$ is the number of words written and $r$ that of the references. Here it is for one sentence. **Count the blue boxes
 # of each row before you read the numbers on the right.**
@@ -781,7 +795,7 @@ print(f"BLEU = 100 · {math.exp(1 - 9 / 8):.4f} · {product**0.25:.2f} = {100 * 
 # {{exercise corpus_bleu}}
 #
 # `hypotheses` is a list of texts, each a list of tokens; `references[i]` is the *list of references* of `hypotheses[i]`, each a
-# list of tokens. Return a number from 0 to 100. If there is no matching n-gram for one of the four n in the whole corpus, the score is 0.
+# list of tokens. Tokens are compared as they are: *The* is not *the*. Return a number from 0 to 100. If there is no matching n-gram for one of the four n in the whole corpus, the score is 0.
 #
 # *By hand:* the sentence above, `corpus_bleu([GUESS], [[TRUTH]])`, has $50\, e^{-1/8} \approx 44.12$.
 #
@@ -914,10 +928,10 @@ with interactive.once_solved("beam_search and corpus_bleu"):
     whole = [i for i, pair in enumerate(exam) if len(samples[1.0, 64][i]) >= len(pair.target)]
     shrunk = min(whole, key=lambda i: len(samples[0.0, 64][i]) - len(samples[0.0, 4][i]))
     print(f"\nempty texts of {len(exam)}, α = 0, width 64: {samples[0.0, 64].count([])}")
-    print(f"wanted           {' '.join(exam[shrunk].target)}")
+    print(f"wanted        {' '.join(exam[shrunk].target)}")
     for width in (4, 64):
-        print(f"α = 0, width {width:2}  {' '.join(samples[0.0, width][shrunk]) or '(nothing at all)'}")
-    print(f"α = 1, width 64  {' '.join(samples[1.0, 64][shrunk])}")
+        print(f"α 0, {width:2} wide  {' '.join(samples[0.0, width][shrunk]) or '(nothing at all)'}")
+    print(f"α 1, 64 wide  {' '.join(samples[1.0, 64][shrunk])}")
 
 # %% [markdown]
 # The search gets *better*, by its own measure, and the translations get *worse*. Both at once. The wide beam is not at fault: it
@@ -945,12 +959,12 @@ TRIALS = {
 }
 with interactive.once_solved("corpus_bleu"):
     for name, text in TRIALS.items():
-        print(f"{corpus_bleu([text.split()], [[ORIGINAL.split()]]):6.1f}   {name:24} {text}")
+        print(f"{corpus_bleu([text.split()], [[ORIGINAL.split()]]):6.1f}   {name}\n         {text}")
 
 # %% [markdown]
 # BLEU counts runs of words. It does not know that *nicht* weighs more than *das*. It punishes other words for the same thing,
 # and hardly minds when the blocks of a sentence change places. Over many sentences, between *similar* systems, much of that
-# evens out, which is why it has served for twenty years. For a single sentence, between a system that copies phrases and one that
+# evens out, which is why it has served for more than twenty years. For a single sentence, between a system that copies phrases and one that
 # understands, or for languages with rich endings, it misleads. People use it as one witness among several: chrF (characters), COMET
 # (a trained judge), and human eyes.
 #

@@ -197,6 +197,13 @@ def _batches(rng):
         texts = _lines(rng, *lengths)
         first = torch.tensor(rng.integers(3, V, size=len(lengths)))
         yield (_script(rng, texts, first), first, END, LONGEST), {}
+    for longest in (4, 5):  # a step that would answer beyond `longest`, too
+        texts = _lines(rng, 6, 2, 7)
+        first = torch.tensor(rng.integers(3, V, size=3))
+        yield (_script(rng, texts, first), first, END, longest), {}
+    texts = _lines(rng, 4, 4)
+    first = torch.tensor(rng.integers(3, V, size=2))
+    yield (_script(rng, texts, first, strict=True), first, END, LONGEST), {}
 
 
 class _Writes:
@@ -275,6 +282,70 @@ class WaitsForOneMoment(_Writes):
 
     def noted(self, ended, now):
         return now
+
+
+@_greedy_mistake(test_nobody_is_asked_in_vain)
+class NeverStopsEarly(_Writes):
+    """The loop always runs `longest` times, also when every row has had its end. Each round costs a run of the model:
+    stop when `ended.all()`."""
+
+    def over(self, ended):
+        return False
+
+
+@_greedy_mistake(test_rows_end_on_their_own)
+class AsksRowByRow(_Writes):
+    """The rows were shown to `step` one at a time. It has to see all B of them together: inside it row 2 of the texts
+    belongs to row 2 of the sources, and one call for a batch is what makes a batch fast."""
+
+    def __call__(self, step, first, end, longest):
+        return [super(AsksRowByRow, self).__call__(step, one, end, longest)[0] for one in first.split(1)]
+
+
+@_greedy_mistake(test_rows_end_on_their_own)
+class SendsFinishedRowsHome(_Writes):
+    """Rows that had ended were taken out of the batch, so `step` was shown fewer than B. Inside it row 2 of the texts
+    belongs to row 2 of the sources: let finished rows run on, and cut them when all is over."""
+
+    def __call__(self, step, first, end, longest):
+        tokens, rows = first[:, None], list(range(len(first)))
+        texts: dict[int, list[int]] = {}
+        for _ in range(longest):
+            tokens = torch.cat([tokens, step(tokens).argmax(-1)[:, None]], dim=1)
+            texts |= {row: _until(text[1:], end) for row, text in zip(rows, tokens.tolist(), strict=True)}
+            going = (tokens[:, -1] != end).nonzero()[:, 0]
+            tokens, rows = tokens[going], [rows[i] for i in going.tolist()]
+            if not rows:
+                break
+        return [texts[row] for row in range(len(first))]
+
+
+@_greedy_mistake(test_rows_end_on_their_own)
+class LeavesThePadding(_Writes):
+    """Behind its end a row was filled with 0, as batches are padded, and the zeros are still in the texts. Cut each row
+    at its first end."""
+
+    def cut(self, row):
+        text = _until(row[1:], self.end)
+        return text + [0] * (len(row) - 2 - len(text))
+
+
+@_greedy_mistake(test_nothing_is_written_beyond_longest)
+class WritesOneTooMany(_Writes):
+    """One token too many was written: `step` was asked once more when `longest` tokens were there. Does the count begin
+    with `first`, or run from 0 to `longest` inclusive?"""
+
+    def rounds(self):
+        return self.longest + 1
+
+
+@_greedy_mistake(test_nothing_is_written_beyond_longest)
+class ExpectsAnEnd(_Writes):
+    """Every row was cut at `row.index(end)`, and a row that was stopped by `longest` has no end: then there is none to
+    be found, and Python raises an error. Cut only where there is one."""
+
+    def cut(self, row):
+        return row[1 : row.index(self.end, 1)]
 
 
 @_greedy_mistake(test_each_next_token_is_the_likeliest)
@@ -777,6 +848,111 @@ class TakesTheBareLength(_Searches):
 
 
 @_beam_mistake(test_long_texts_are_not_punished)
+class DividesTheLengthOnly(_Searches):
+    """A bracket is missing: 5 + length/6 is not (5 + length)/6. Python divides before it adds."""
+
+    def score(self, total, length):
+        return total / (5 + length / 6) ** self.alpha
+
+
+@_beam_mistake(test_long_texts_are_not_punished)
+class ForgetsTheSix(_Searches):
+    """Here log p was divided by (5 + length)^α, without the 6. The winner is the same, but the score is too near to
+    zero: the norm of a text of one token is 1."""
+
+    def score(self, total, length):
+        return total / (5 + length) ** self.alpha
+
+
+@_beam_mistake(test_long_texts_are_not_punished)
+class LeavesTheSixOutsideThePower(_Searches):
+    """The power was taken of 5 + length alone, and divided by 6 afterwards: (5 + length)^α / 6. The 6 belongs under the
+    power, ((5 + length) / 6)^α, so that with α = 0 the norm is 1."""
+
+    def score(self, total, length):
+        return total / ((5 + length) ** self.alpha / 6)
+
+
+@_beam_mistake(test_long_texts_are_not_punished)
+class NormsInEveryRound(_Searches):
+    """The running totals were divided by the norm in every round, so that the early tokens of a text were divided many
+    times. Keep plain sums in the beam, and divide a copy when a text is finished."""
+
+    def added(self, total, p):
+        return (total + p) / self.norm
+
+    def begin(self, first):
+        self.round = 0
+        return super().begin(first)
+
+    def log_p(self, logits):
+        self.round += 1
+        self.norm = ((5 + self.round) / 6) ** self.alpha
+        return super().log_p(logits)
+
+    def score(self, total, length):
+        return total
+
+
+@_beam_mistake(test_a_beam_of_two_finds_what_greedy_misses)
+class ReturnsAProbability(_Searches):
+    """`exp` was taken of the score. With α = 0 that is a probability, a number between 0 and 1; asked for is the score
+    itself, a (negative) log-probability divided by the norm."""
+
+    def answer(self):
+        text, score = super().answer()
+        return text, math.exp(score)
+
+
+@_beam_mistake(test_a_beam_of_two_finds_what_greedy_misses)
+class ForgetsWhoseTokenItIs(_Searches):
+    """The chosen tokens were hung behind the texts of the beam in the order of *rank*: the best candidate behind text
+    0, the next behind text 1. A candidate goes on from its own text: `beam[flat // V]`."""
+
+    def candidates(self, beam, log_p):
+        self.beam = [text for text, _ in beam]
+        return super().candidates(beam, log_p)
+
+    def best(self, candidates):
+        best = super().best(candidates)
+        last = len(self.beam) - 1
+        return [([*self.beam[min(rank, last)], text[-1]], total) for rank, (text, total) in enumerate(best)]
+
+
+@_beam_mistake(test_long_texts_are_not_punished)
+class StopsWhenEnoughHaveEnded(_Searches):
+    """The search stopped when `width` texts had ended. One that is still in the beam may be better, and with α > 0
+    often is: it is over when the beam is *empty*, or after `longest` rounds."""
+
+    def over(self, beam):
+        return len(self.finished) >= self.width or not beam
+
+    def cut_off(self, beam):
+        if len(self.finished) < self.width:
+            super().cut_off(beam)
+
+
+@_beam_mistake(test_a_finished_text_is_not_forgotten)
+class GivesUpOnTheLate(_Searches):
+    """The search stopped when the best finished text had a better score than anything in the beam *at that moment*. The
+    norm still grows with every token, so a text in the beam can overtake. It is over when the beam is empty, or after
+    `longest` rounds."""
+
+    early = False
+
+    def over(self, beam):
+        if not beam or not self.finished:
+            return not beam
+        best = max(self.score(total, length) for _, total, length in self.finished)
+        self.early = best >= self.score(beam[0][1], len(beam[0][0]) - 1)
+        return self.early
+
+    def cut_off(self, beam):
+        if not self.early:
+            super().cut_off(beam)
+
+
+@_beam_mistake(test_long_texts_are_not_punished)
 class MultipliesAlpha(_Searches):
     """The norm was multiplied by α. It is its *exponent*: with α = 0 the norm is 1, not 0."""
 
@@ -1056,10 +1232,10 @@ sample = Exercise("sample", chapter=15, reference=_sample, minutes=25, difficult
 DRAWS = 3000
 
 
-def _dice(rng):
-    """Logits of seven tokens whose probabilities are .34, .24, .16, .11, .07, .05, .03, in a drawn order."""
+def _dice(rng, order):
+    """Logits of seven tokens whose probabilities are .34, .24, .16, .11, .07, .05, .03, in this order."""
     p = torch.tensor([0.34, 0.24, 0.16, 0.11, 0.07, 0.05, 0.03], dtype=torch.float64)
-    return (p.log() + float(rng.normal()))[torch.tensor(rng.permutation(7))]
+    return (p.log() + float(rng.normal()))[torch.tensor(order)]
 
 
 def _fresh(rng):
@@ -1077,8 +1253,17 @@ def _drawn_ids(came, shape, size):
 
 
 def _frequencies(student, rng, cause, draws=DRAWS, **settings):
-    """Draw very often from one set of logits; which tokens came, and how often, must be right."""
-    logits = _dice(rng)
+    """Draw very often from one set of logits; which tokens came, and how often, must be right.
+
+    First the likeliest token is number 0, and so on. There it is all one whether an answer lays the tokens on its ruler
+    in the order of the vocabulary or in that of their shares, so a mistake is recognised in either.
+    """
+    _frequency(student, rng, np.arange(7), cause, draws, **settings)
+    _frequency(student, rng, rng.permutation(7), cause, draws, **settings)
+
+
+def _frequency(student, rng, order, cause, draws, **settings):
+    logits = _dice(rng, order)
     p = _kept(logits, **settings).numpy()
     came = student.sample(logits.expand(draws, 7).contiguous(), **settings, rng=_fresh(rng))
     share = np.bincount(_drawn_ids(came, (draws,), 7), minlength=7) / draws
@@ -1115,7 +1300,7 @@ def test_temperature_divides(student, rng):
 def test_top_k_keeps_k(student, rng):
     """With `top_k`, the k likeliest tokens can come and no other; among them the probabilities keep their
     proportions."""
-    for k in (3, 1, 5, 99):
+    for k in (3, 1, 5):
         _frequencies(student, rng, f"top_k = {k}: how many are left, and do their shares sum to 1 again?", top_k=k)
 
 
@@ -1181,7 +1366,8 @@ def test_chance_comes_from_rng(student, rng):
 
 @sample.check(points=1)
 def test_sample_takes_extremes(student, rng):
-    """Huge logits, −∞, float32, views with gaps; and the logits are the same afterwards."""
+    """Huge logits, −∞, float32, views with gaps, a k beyond V that keeps all; and the logits are the same
+    afterwards."""
     best = rng.integers(7, size=8)
     logits = torch.tensor(rng.normal(size=(8, 14))).float()[:, ::2] * 20000
     logits[torch.arange(8), torch.tensor(best)] = 3e6
@@ -1193,13 +1379,16 @@ def test_sample_takes_extremes(student, rng):
             f"Where one logit stands far above all others, {ids.tolist()} came; expected is {best.tolist()}.",
             "Is `exp` taken of large numbers? torch.softmax is safe.",
         )
+    _frequencies(student, rng, "top_k = 99, and there are 7 tokens: all of them stay.", draws=600, top_k=99)
     expect.unchanged(student, "Does `/=` or `[…] = -inf` write into the logits? `logits / temperature` does not.")
 
 
 @sample.inputs
 def _dice_and_settings(rng):
     for settings in ((1.0, None, None), (0.6, 3, None), (1.6, None, 0.6), (1.8, 5, 0.8), (0.5, 4, 0.7)) * 2:
-        yield (torch.tensor(rng.normal(size=(40, 7))).mul(1.5), *settings, _fresh(rng)), {}
+        logits = torch.tensor(rng.normal(size=(40, 7))).mul(1.5)
+        yield (logits.sort(dim=-1, descending=True).values, *settings, _fresh(rng)), {}
+        yield (logits, *settings, _fresh(rng)), {}
 
 
 class _Draws:
@@ -1313,6 +1502,43 @@ class HidesWithZero(_Draws):
 
     def hide(self, logits, hidden):
         return logits.masked_fill(hidden, 0)
+
+
+@_sample_mistake(test_tokens_come_as_often_as_they_should)
+class SoftmaxesTwice(_Draws):
+    """Softmax was taken twice, of shares as if they were logits. That makes all tokens nearly equally likely."""
+
+    def draw(self, logits):
+        return _thrown(logits.softmax(-1).softmax(-1), self.rng)
+
+
+@_sample_mistake(test_first_temperature_then_k_then_p)
+class CutsOnlyOnce(_Draws):
+    """With both `top_k` and `top_p` given, only the first was applied: an `elif`, or a `return` too soon. They are two
+    cuts, one after the other."""
+
+    def cuts(self, logits, top_k, top_p):
+        return super().cuts(logits, top_k, top_p)[:1]
+
+
+@_sample_mistake(test_sample_takes_extremes)
+class AsksForMoreThanThereAre(_Draws):
+    """`topk(k)` raises an error where k is larger than the number of tokens. Then all of them stay: `min(top_k, V)`."""
+
+    def cuts(self, logits, top_k, top_p):
+        if top_k is not None:
+            logits.topk(top_k)
+        return super().cuts(logits, top_k, top_p)
+
+
+@_sample_mistake(test_chance_comes_from_rng)
+class DrawsWithMultinomial(_Draws):
+    """`torch.multinomial` drew the token. Its chance comes from PyTorch's own generator and not from `rng`, so nobody
+    who passes the same `rng` gets the same text again. Throw the dart yourself, with `rng.random(…)`."""
+
+    def draw(self, logits):
+        p = logits.softmax(-1)
+        return torch.multinomial(p.reshape(-1, p.shape[-1]), 1).reshape(p.shape[:-1])
 
 
 @_sample_mistake(test_top_k_keeps_k)
@@ -1593,6 +1819,14 @@ def test_precisions_are_multiplied(student, rng):
     _scored(
         student, [hypothesis], [[reference]], "How many n-grams are in a text of six words, and how many match?", want
     )
+    want = 100 * (6 / 6 * 3 / 5 * 2 / 4 * 1 / 3) ** 0.25
+    _scored(student, [[*"abcdef"]], [[[*"abcdfe"]]], "“e f” is not “f e”: a run has an order.", want)
+    hypothesis, reference = [*"abcd", "so", "me"], [*"abcd", "s", "ome"]
+    want = 100 * (4 / 6 * 3 / 5 * 2 / 4 * 1 / 3) ** 0.25
+    _scored(student, [hypothesis], [[reference]], "“so me” is not “s ome”: are the words of a run kept apart?", want)
+    reference = [*"abcd", "So", "me"]
+    want = 100 * (5 / 6 * 3 / 5 * 2 / 4 * 1 / 3) ** 0.25
+    _scored(student, [hypothesis], [[reference]], "“So” is not “so”: tokens are compared as they are.", want)
     text = _sentence(rng, 9)
     _scored(student, [text], [[[*text]]], "A text that equals its reference has 100.", 100.0)
     _scored(student, [["!", *text[:-1]]], [[text]], "One word more at the beginning moves all others by a place.")
@@ -1799,6 +2033,128 @@ class MatchesPlaces(_Bleu):
 
     def matches(self, h, rs, n):
         return max(sum(h[i : i + n] == r[i : i + n] for i in range(min(len(h), len(r)) - n + 1)) for r in rs)
+
+
+@_bleu_mistake(test_precisions_are_multiplied)
+class MissesTheLastRun(_Bleu):
+    """The last n-gram of each text is missing: `range(len(words) - n)` stops one too soon. A text of c words has
+    c − n + 1 runs of n words."""
+
+    def grams(self, words, n):
+        return Counter(tuple(words[i : i + n]) for i in range(len(words) - n))
+
+    def precision(self, pairs, n):
+        total = sum(max(len(h) - n, 0) for h, _ in pairs)
+        return sum(self.matches(h, rs, n) for h, rs in pairs) / total if total else 0.0
+
+
+@_bleu_mistake(test_precisions_are_multiplied)
+class CountsTheTails(_Bleu):
+    """At the end of each text runs of *fewer* than n words were counted, too: a slice beyond the end is only shorter,
+    not an error. Stop at `len(words) - n + 1`."""
+
+    def grams(self, words, n):
+        return Counter(tuple(words[i : i + n]) for i in range(len(words)))
+
+    def precision(self, pairs, n):
+        total = sum(len(h) for h, _ in pairs)
+        return sum(self.matches(h, rs, n) for h, rs in pairs) / total if total else 0.0
+
+
+@_bleu_mistake(test_precisions_are_multiplied)
+class GluesTheWords(_Bleu):
+    """The words of a run were glued together, `"".join(…)`, so that *so me* and *s ome* look alike. Keep them apart: a
+    tuple of words can be counted."""
+
+    def grams(self, words, n):
+        return Counter("".join(map(str, words[i : i + n])) for i in range(len(words) - n + 1))
+
+
+@_bleu_mistake(test_precisions_are_multiplied)
+class MakesAllSmall(_Bleu):
+    """Upper and lower case were made alike. Some report BLEU so, and have to say it; here tokens are compared as they
+    are."""
+
+    def grams(self, words, n):
+        return super().grams([str(word).lower() for word in words], n)
+
+
+@_bleu_mistake(test_precisions_are_multiplied)
+class ForgetsTheOrderInARun(_Bleu):
+    """The order of the words within a run was lost, in a set or by sorting: *bites man* matches *man bites*. A run is a
+    tuple, in the order in which it stands."""
+
+    def grams(self, words, n):
+        return Counter(tuple(sorted(map(str, words[i : i + n]))) for i in range(len(words) - n + 1))
+
+
+@_bleu_mistake(test_precisions_are_multiplied)
+class DividesByKinds(_Bleu):
+    """Matches were divided by the number of *different* n-grams, `len` of a `Counter`. Divide by how many were written,
+    each as often as it stands there: `.total()`."""
+
+    def precision(self, pairs, n):
+        total = sum(len(self.grams(h, n)) for h, _ in pairs)
+        return sum(self.matches(h, rs, n) for h, rs in pairs) / total if total else 0.0
+
+
+@_bleu_mistake(test_counts_are_added_over_the_corpus)
+class LeavesOutShortSentences(_Bleu):
+    """Sentences of fewer than four words were left out altogether. They have no run of four, but they have words: their
+    shorter runs count, and so do their lengths."""
+
+    def __call__(self, hypotheses, references):
+        long = [(h, rs) for h, rs in zip(hypotheses, references, strict=True) if len(h) >= 4]
+        return super().__call__([h for h, _ in long], [rs for _, rs in long])
+
+
+@_bleu_mistake(test_of_several_references_the_closest_length_counts)
+class ScoresOneReferenceAtATime(_Bleu):
+    """The corpus was scored with the first references, then with the second ones, and the best score was taken. All
+    references of a sentence are looked at together: each n-gram may match any of them."""
+
+    def __call__(self, hypotheses, references):
+        most = max(len(rs) for rs in references)
+        alone = [[rs[min(i, len(rs) - 1)]] for i in range(most) for rs in references]
+        n = len(references)
+        scores = [super(ScoresOneReferenceAtATime, self).__call__(hypotheses, alone[i * n :][:n]) for i in range(most)]
+        return max(scores)
+
+
+@_bleu_mistake(test_of_several_references_the_closest_length_counts)
+class AddsUpReferenceLengths(_Bleu):
+    """For r the lengths of *all* references of a sentence were added up, so that two references make every text too
+    short. One of them counts: the one closest to the text's own length."""
+
+    def due(self, h, rs):
+        return sum(map(len, rs))
+
+
+@_bleu_mistake(test_short_texts_are_punished)
+class PutsThePenaltyUnderTheRoot(_Bleu):
+    """The brevity penalty was taken under the fourth root, which makes it far too mild. The root belongs to the four
+    precisions; the penalty multiplies what comes of it."""
+
+    def penalty(self, c, r):
+        return super().penalty(c, r) ** 0.25
+
+
+@_bleu_mistake(test_short_texts_are_punished)
+class TurnsTheSign(_Bleu):
+    """The penalty was exp(r/c − 1), and the signs are the wrong way round: it punishes texts that are too *long*. It is
+    exp(1 − r/c)."""
+
+    def penalty(self, c, r):
+        return min(1.0, math.exp(r / c - 1)) if c else 0.0
+
+
+@_bleu_mistake(test_short_texts_are_punished)
+class PunishesTheWrongOnes(_Bleu):
+    """The two cases of the penalty have changed places: short texts got 1, and long ones exp(1 − r/c), which is a
+    bonus. Where c is *smaller* than r, the text is short, and pays."""
+
+    def penalty(self, c, r):
+        return 1.0 if c < r else math.exp(1 - r / c) if c else 0.0
 
 
 @_bleu_mistake(test_short_texts_are_punished)

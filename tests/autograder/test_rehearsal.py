@@ -9,7 +9,7 @@ import pytest
 from submissions import LOG_SOFTMAX, RIGHT, SOFTMAX, TEMPERATURE, VJP, cell, notebook
 from typer.testing import CliRunner
 
-from autograder import check_all, host, original, record
+from autograder import check_all, host, original, record, submission
 from autograder import notebook as here
 from autograder.rehearsal import Rehearsal, rehearse
 from course import paths
@@ -118,6 +118,12 @@ def test_the_status_says_whether_all_pass(file):
     assert shown.exit_code == 1
     assert "This is what comes out when the minimum is subtracted." in shown.output
     assert "Would be graded: 4 of 4 exercises, " in shown.output
+
+
+def test_a_released_notebook_is_of_its_own_chapter_and_of_no_other():
+    """A later chapter uses what earlier ones built: under its own name it would be graded again."""
+    for path in sorted(paths.NOTEBOOKS.glob("*/*.ipynb")):
+        assert {e.chapter for e in submission.read(path).exercises()} == {int(path.stem[:2])}, path.name
 
 
 def test_only_one_exercise(file):
