@@ -9,6 +9,19 @@ from attnlab.masks import masked_softmax
 from attnlab.softmax import softmax
 from autograder import expect
 from autograder.exercise import Exercise
+from autograder.student import StudentError
+
+
+def _ask(function, given, causes):
+    """What the student's function returns; where shapes did not fit in it, with a likely cause beside NumPy's words."""
+    try:
+        return function(*given)
+    except StudentError as error:
+        cause = next((cause for words, cause in causes.items() if words in str(error)), "")
+        if error.raised != "ValueError" or not cause:
+            raise
+        raise expect.CheckFailure(str(error), cause) from error
+
 
 # ----------------------------------------------------------------------------------------------------- decoder_step
 
@@ -44,6 +57,16 @@ decoder_step = Exercise(
 )
 
 PARTS = ("state", "context", "weights")
+AVERAGE = (
+    "`weights` is (B, S) and `memory` (B, S, d_h): is the sum `(weights[:, None] @ memory)[:, 0]`, or one like it?"
+)
+NO_FIT = {
+    "same number of dimensions": AVERAGE,
+    "concatenation axis": "Are word and context joined along their last axis, `axis=-1`?",
+    "mask that broadcasts": "The mask is (B, S). Is the axis of length 1 taken off the scores before the softmax?",
+    "matmul": "W_q takes the state, d_s; W_k the memory, d_h; `gru` takes [y; context], d_y + d_h. Which is it?",
+    "broadcast together": AVERAGE,
+}
 B, S, D_Y, D_S, D_H, D = 2, 7, 3, 5, 11, 13
 
 
@@ -56,9 +79,9 @@ def _parameters(rng, d_y=D_Y, d_s=D_S, d_h=D_H, d=D, kind=np.float64):
     return attention, cell
 
 
-def _drawn(rng, batch=B, length=S, kind=np.float64):
+def _drawn(rng, batch=B, length=S, kind=np.float64, d=D):
     """Everything that one step is given; the second sequence ends before the memory does."""
-    attention, cell = _parameters(rng, kind=kind)
+    attention, cell = _parameters(rng, d=d, kind=kind)
     y, previous = rng.normal(size=(batch, D_Y)).astype(kind), np.tanh(rng.normal(size=(batch, D_S))).astype(kind)
     memory = np.tanh(rng.normal(size=(batch, length, D_H))).astype(kind)
     mask = np.arange(length) < np.array([length, *rng.integers(2, length, size=batch - 1)])[:, None]
@@ -67,13 +90,22 @@ def _drawn(rng, batch=B, length=S, kind=np.float64):
 
 def _step(student, *given):
     """The student's state, context and weights, after a look at whether there are three."""
-    came = student.decoder_step(*given)
+    came = _ask(student.decoder_step, given, NO_FIT)
     expect.true(
         isinstance(came, tuple | list) and len(came) == 3,
         f"Your function returned {expect.named(came)}; the three arrays state, context and weights were expected.",
         "Does it end with `return state, context, weights`?",
     )
     return dict(zip(PARTS, came, strict=True))
+
+
+def _is(came, part, want, cause, tolerance=None):
+    """One of the three is what it should be; an array that is another of the three is told from one that is wrong."""
+    shapes = {name: np.shape(expect.as_numpy(value)) for name, value in came.items()}
+    if shapes[part] != want.shape and want.shape in shapes.values():
+        what = f"Array {PARTS.index(part) + 1} of 3, the {part}, has shape {shapes[part]}; expected is {want.shape}."
+        raise expect.CheckFailure(what, "In which order are the three returned: state, context, weights?")
+    expect.close(came[part], want, cause, tolerance)
 
 
 @decoder_step.check(points=1)
@@ -84,25 +116,23 @@ def test_step_by_hand(student, rng):
     attention = np.zeros((1, 1)), np.full((1, 1), 100.0), np.array([np.log(3)])
     cell = np.array([[0.0, 0, 0], [0, 0, 1]]), np.zeros((1, 3)), np.zeros(3), np.zeros(3)
     came = _step(student, y, previous, memory, mask, attention, cell)
-    expect.close(came["weights"], np.array([[0.25, 0.75]]), "Do the scores go through tanh, v and softmax?")
-    expect.close(came["context"], np.array([[0.75 * c]]), "Is the context the weighted average of the memory?")
-    expect.close(
-        came["state"], np.array([[np.tanh(0.75 * c) / 2]]), "Does the GRU read the word and the context, in that order?"
+    _is(came, "weights", np.array([[0.25, 0.75]]), "Do the scores go through tanh, v and softmax?")
+    _is(came, "context", np.array([[0.75 * c]]), "Is the context the weighted average of the memory?")
+    _is(
+        came, "state", np.array([[np.tanh(0.75 * c) / 2]]), "Does the GRU read the word and the context, in that order?"
     )
 
 
 @decoder_step.check(points=2)
 def test_step_looks_with_the_previous_state(student, rng):
-    """Where it looks is decided by the state *before* the step; the word `y` has no say in it."""
-    y, previous, *rest = _drawn(rng)
+    """Where it looks is decided by the state from before the step; the word `y` has no say in it."""
+    y, previous, *rest = _drawn(rng, d=D_H)  # one width for keys and memory: who averages the keys falls elsewhere
     want = _decoder_step(y, previous, *rest)[2]
     cause = "Which state do your scores use: the one from before the step, or one that this step has already changed?"
-    expect.close(_step(student, y, previous, *rest)["weights"], want, cause)
-    expect.close(_step(student, y + 1, previous, *rest)["weights"], want, cause)
+    _is(_step(student, y, previous, *rest), "weights", want, cause)
+    _is(_step(student, y + 1, previous, *rest), "weights", want, cause)
     other = -previous
-    expect.close(
-        _step(student, y, other, *rest)["weights"], _decoder_step(y, other, *rest)[2], "Do the scores use the state?"
-    )
+    _is(_step(student, y, other, *rest), "weights", _decoder_step(y, other, *rest)[2], "Do the scores use the state?")
 
 
 @decoder_step.check(points=1)
@@ -114,15 +144,16 @@ def test_step_never_looks_at_padding(student, rng):
     came = _step(student, y, previous, loud, mask, *rest)
     cause = "Is the mask handed to the softmax, so that a forbidden score never counts?"
     for part, expected in zip(PARTS[::-1], want[::-1], strict=True):
-        expect.close(came[part], expected, cause)
+        _is(came, part, expected, cause)
 
 
 @decoder_step.check(points=1)
 def test_context_is_the_average_of_the_memory(student, rng):
     """The context is the average of the encoder's states `memory`, under the weights of this step."""
     given = _drawn(rng)
-    expect.close(
-        _step(student, *given)["context"],
+    _is(
+        _step(student, *given),
+        "context",
         _decoder_step(*given)[1],
         "Is it the rows of `memory` itself that are averaged, with the weights of this step?",
     )
@@ -132,8 +163,9 @@ def test_context_is_the_average_of_the_memory(student, rng):
 def test_state_has_read_the_word_and_the_context(student, rng):
     """The new state is `gru` of `[y; context]` and the previous state."""
     given = _drawn(rng)
-    expect.close(
-        _step(student, *given)["state"],
+    _is(
+        _step(student, *given),
+        "state",
         _decoder_step(*given)[0],
         "Is the input of `gru` first the word, then the context of this very step?",
     )
@@ -148,7 +180,7 @@ def test_steps_in_a_row(student, rng):
         want = _decoder_step(y + t, mine, *rest)
         came = _step(student, y + t, theirs, *rest)
         for part, expected in zip(PARTS, want, strict=True):
-            expect.close(came[part], expected, f"Step {t + 1} went astray. Did the state before it?", tolerance=1e-7)
+            _is(came, part, expected, f"Step {t + 1} went astray. Did the state before it?", tolerance=1e-7)
         mine, theirs = want[0], expect.as_numpy(came["state"])
 
 
@@ -159,14 +191,14 @@ def test_step_takes_every_kind_of_array(student, rng):
     view = np.moveaxis(np.moveaxis(memory, 2, 0).copy(), 0, 2)
     extreme = y, previous, view, mask, (W_q, W_k, 1000 * v), cell
     for part, expected in zip(PARTS, _decoder_step(*extreme), strict=True):
-        expect.close(_step(student, *extreme)[part], expected, "What is exp(1000) in a computer?")
+        _is(_step(student, *extreme), part, expected, "What is exp(1000) in a computer?")
     given = _drawn(rng, kind=np.float32)
     for part, expected in zip(PARTS, _decoder_step(*given), strict=True):
-        expect.close(_step(student, *given)[part], expected, "Does float32 work as well?")
+        _is(_step(student, *given), part, expected, "Does float32 work as well?")
     given = _drawn(rng, batch=1, length=1)
     for part, expected in zip(PARTS, _decoder_step(*given), strict=True):
-        expect.close(_step(student, *given)[part], expected, "What does one look at where there is one thing to see?")
-    expect.unchanged(student, "Does `+=` or `*=` change it in place?")
+        _is(_step(student, *given), part, expected, "What does one look at where there is one thing to see?")
+    expect.unchanged(student, "Does `+=`, `*=` or `memory[…] = …` write into it?")
 
 
 @decoder_step.inputs
@@ -292,6 +324,60 @@ def averages_the_keys(y, previous, memory, mask, attention, cell):
     itself."""
     _, weights = _look(previous, memory, mask, attention)
     context = _average(weights, memory @ attention[1])
+    return _gru(_join(y, context), previous, *cell), context, weights
+
+
+@decoder_step.misconception(caught_by=test_context_is_the_average_of_the_memory)
+def takes_everybodys_first_weights(y, previous, memory, mask, attention, cell):
+    """Every memory was averaged with the weights of the *first* sequence. `weights @ memory` multiplies all weights
+    with all memories, (B, B, d_h), and `[:, 0]` then picks the first weights. `(weights[:, None] @ memory)[:, 0]`
+    multiplies each with its own."""
+    _, weights = _look(previous, memory, mask, attention)
+    context = (weights @ memory)[:, 0]
+    return _gru(_join(y, context), previous, *cell), context, weights
+
+
+@decoder_step.misconception(caught_by=test_context_is_the_average_of_the_memory)
+def averages_the_first_memory(y, previous, memory, mask, attention, cell):
+    """Every sequence averaged the memory of the *first* one. `weights @ memory` multiplies all weights with all
+    memories, (B, B, d_h), and `[0]` then picks the first memory. `(weights[:, None] @ memory)[:, 0]` multiplies each
+    with its own."""
+    _, weights = _look(previous, memory, mask, attention)
+    context = (weights @ memory)[0]
+    return _gru(_join(y, context), previous, *cell), context, weights
+
+
+@decoder_step.misconception(caught_by=test_step_looks_with_the_previous_state)
+def asks_with_the_first_state(y, previous, memory, mask, attention, cell):
+    """Every memory was asked by the state of the *first* sequence. `previous[None]` puts the axis of length 1 in front,
+    and the batch becomes a row of queries. `previous[:, None]` gives each sequence its one query."""
+    context, weights = _look(np.repeat(previous[:1], len(previous), 0), memory, mask, attention)
+    return _gru(_join(y, context), previous, *cell), context, weights
+
+
+@decoder_step.misconception(caught_by=test_context_is_the_average_of_the_memory)
+def averages_with_the_scores(y, previous, memory, mask, attention, cell):
+    """The memory was multiplied with the *scores*. They may be negative and sum to anything; only the weights, after
+    the softmax, make an average."""
+    scores = _scores(previous, memory, attention)
+    context = _average(scores, memory)
+    return _gru(_join(y, context), previous, *cell), context, masked_softmax(scores, mask)
+
+
+@decoder_step.misconception(caught_by=test_context_is_the_average_of_the_memory)
+def divides_by_the_length(y, previous, memory, mask, attention, cell):
+    """The weighted positions were summed and divided by S once more (`mean` for `sum`). The weights sum to one already:
+    that is the division."""
+    _, weights = _look(previous, memory, mask, attention)
+    context = _average(weights, memory) / memory.shape[1]
+    return _gru(_join(y, context), previous, *cell), context, weights
+
+
+@decoder_step.misconception(caught_by=test_step_never_looks_at_padding)
+def empties_the_padding(y, previous, memory, mask, attention, cell):
+    """The memory was set to 0 at the padding, and then looked at like the rest. A row of zeros has a score like any
+    other, and takes its share of the weights. Hand the mask to the softmax."""
+    context, weights = _look(previous, memory * mask[..., None], np.ones_like(mask), attention)
     return _gru(_join(y, context), previous, *cell), context, weights
 
 
@@ -490,17 +576,28 @@ def _pair(rng, d_h=D_H, d_m=D_H, batch=3, length=S):
     return rng.normal(size=(batch, d_h)), rng.normal(size=(batch, length, d_m))
 
 
+NO_SCORE = {
+    "same number of dimensions": "h is (B, d_h), the memory (B, S, d_m). Has h been repeated for every position?",
+    "matmul": "W has d_h rows for h, and in `concat` d_m more. Is it cut there, and does h stand to the left of it?",
+    "broadcast together": "Is h as wide as the memory by then, and does `h[:, None]` let it meet every position?",
+}
+
+
+def _scored_by(student, *given):
+    return _ask(student.luong_score, given, NO_SCORE)
+
+
 @luong_score.check(points=1)
 def test_dot_of_known_numbers(student, rng):
     """`dot`: for h = (2, 5) and the memory (1, 0), (3, −1) the scores are 2 and 1."""
     k = rng.integers(1, 5)
     h, memory = np.array([[2.0, 5.0]]) * k, np.array([[[1.0, 0.0], [3.0, -1.0]]])
     expect.close(
-        student.luong_score(h, memory, "dot"), np.array([[2.0, 1.0]]) * k, "Is it one product, summed, a position?"
+        _scored_by(student, h, memory, "dot"), np.array([[2.0, 1.0]]) * k, "Is it one product, summed, a position?"
     )
     h, memory = _pair(rng)
     expect.close(
-        student.luong_score(h, memory, "dot"),
+        _scored_by(student, h, memory, "dot"),
         _luong_score(h, memory, "dot"),
         "Does each sequence's h meet its own memory, and nothing else happen to the scores?",
     )
@@ -512,12 +609,12 @@ def test_general_puts_a_matrix_between(student, rng):
     h, memory = _pair(rng, D_S, D_H)
     W = rng.normal(size=(D_S, D_H))
     cause = "W has shape (d_h, d_m): on which side of it does h stand?"
-    expect.close(student.luong_score(h, memory, "general", W), _luong_score(h, memory, "general", W), cause)
+    expect.close(_scored_by(student, h, memory, "general", W), _luong_score(h, memory, "general", W), cause)
     h, memory = _pair(rng, D_S, D_S)
     W = rng.normal(size=(D_S, D_S))
-    expect.close(student.luong_score(h, memory, "general", W), _luong_score(h, memory, "general", W), cause)
+    expect.close(_scored_by(student, h, memory, "general", W), _luong_score(h, memory, "general", W), cause)
     expect.close(
-        student.luong_score(h, memory, "general", np.eye(D_S)),
+        _scored_by(student, h, memory, "general", np.eye(D_S)),
         _luong_score(h, memory, "dot"),
         "With the identity in between, is `general` the same as `dot`?",
     )
@@ -529,7 +626,7 @@ def test_concat_is_a_small_network(student, rng):
     h, memory = _pair(rng, D_S, D_H)
     W, v = rng.normal(size=(D_S + D_H, D)) / 3, rng.normal(size=D)
     expect.close(
-        student.luong_score(h, memory, "concat", W, v),
+        _scored_by(student, h, memory, "concat", W, v),
         _luong_score(h, memory, "concat", W, v),
         "Is h set in front of every position's state, then W, then tanh, then v?",
     )
@@ -537,7 +634,7 @@ def test_concat_is_a_small_network(student, rng):
     W = rng.normal(size=(2 * D_S, D_S)) / 3
     v = rng.normal(size=D_S)
     expect.close(
-        student.luong_score(h, memory, "concat", W, v),
+        _scored_by(student, h, memory, "concat", W, v),
         _luong_score(h, memory, "concat", W, v),
         "Is h set in front of every position's state, then W, then tanh, then v?",
     )
@@ -547,15 +644,15 @@ def test_concat_is_a_small_network(student, rng):
 def test_scores_take_every_kind_of_array(student, rng):
     """It is right for views, float32, large numbers, a batch of one; what was passed in is the same afterwards."""
     h, memory = rng.normal(size=(D_S, 3)).T, np.moveaxis(rng.normal(size=(D_S, 3, S)), 0, 2) * 1e4
-    expect.close(student.luong_score(h, memory, "dot"), _luong_score(h, memory, "dot"))
+    expect.close(_scored_by(student, h, memory, "dot"), _luong_score(h, memory, "dot"))
     W = rng.normal(size=(D_S, D_S))
-    expect.close(student.luong_score(h, memory, "general", W), _luong_score(h, memory, "general", W), tolerance=1e-8)
+    expect.close(_scored_by(student, h, memory, "general", W), _luong_score(h, memory, "general", W), tolerance=1e-8)
     h, memory, W, v = (
         a.astype(np.float32)
         for a in (*_pair(rng, D_S, D_H, batch=1), rng.normal(size=(D_S + D_H, D)) / 3, rng.normal(size=D))
     )
     expect.close(
-        student.luong_score(h, memory, "concat", W, v),
+        _scored_by(student, h, memory, "concat", W, v),
         _luong_score(h, memory, "concat", W, v),
         "Does a batch of one keep its axis?",
     )
@@ -656,6 +753,20 @@ def leaves_an_axis_at_the_end(h, memory, kind, W=None, v=None):
     return _luong_score(h, memory, kind, W, v)[..., None]
 
 
+@luong_score.misconception(caught_by=test_dot_of_known_numbers)
+def averages_the_products(h, memory, kind, W=None, v=None):
+    """`dot` is the *mean* of the products, not their sum: it was divided by the width. Then wide vectors can never be
+    sure of anything."""
+    return _wrong(dot=lambda h, m: _dot(h, m) / h.shape[-1])(h, memory, kind, W, v)
+
+
+@luong_score.misconception(caught_by=test_dot_of_known_numbers)
+def turns_every_axis_around(h, memory, kind, W=None, v=None):
+    """`memory.T` turns *all* axes round, the batch's too. `h[:, None] * memory`, summed over the last axis, needs
+    nothing turned."""
+    return _wrong(dot=lambda h, m: h @ m.T)(h, memory, kind, W, v)
+
+
 @luong_score.misconception(caught_by=test_general_puts_a_matrix_between)
 def turns_the_matrix_around(h, memory, kind, W=None, v=None):
     """`general` used Wᵀ where W is meant. With a square W nothing complains. Read hᵀ W h̄ from the left: h meets the
@@ -720,6 +831,18 @@ def concat_sums_in_place_of_v(h, memory, kind, W=None, v=None):
 def concat_squashes_first(h, memory, kind, W=None, v=None):
     """`concat` took the tanh of the joined vectors, before W. The order is: join, W, tanh, v."""
     return _wrong(concat=lambda h, m, W, v: np.tanh(_pairs(h, m)) @ W @ v)(h, memory, kind, W, v)
+
+
+@luong_score.misconception(caught_by=test_concat_is_a_small_network)
+def concat_squashes_each_part(h, memory, kind, W=None, v=None):
+    """`concat` took a tanh of h's part and a tanh of the memory's, and added them. The sum comes first, and then one
+    tanh: only so does what h says change how a position is heard."""
+
+    def apart(h, m, W, v):
+        n = h.shape[-1]
+        return (np.tanh(h @ W[:n])[:, None] + np.tanh(m @ W[n:])) @ v
+
+    return _wrong(concat=apart)(h, memory, kind, W, v)
 
 
 @luong_score.misconception(caught_by=test_concat_is_a_small_network)
@@ -791,6 +914,13 @@ local_attention = Exercise(
 )
 
 WIDE = 1e6  # a bell so wide that it is 1 everywhere
+NO_WINDOW = {
+    "broadcast": "Is there a distance for each sequence and each position, (B, S)? `centre[:, None]` is (B, 1)."
+}
+
+
+def _looked(student, *given):
+    return _ask(student.local_attention, given, NO_WINDOW)
 
 
 @local_attention.check(points=1)
@@ -798,7 +928,7 @@ def test_local_of_known_numbers(student, rng):
     """Five equal scores, centre 2, radius 1, σ = 1: the weights are 0, b/3, 1/3, b/3, 0 with b = exp(−½)."""
     b = np.exp(-0.5) / 3
     expect.close(
-        student.local_attention(np.full((1, 5), rng.normal()), np.array([2.0]), 1, 1.0),
+        _looked(student, np.full((1, 5), rng.normal()), np.array([2.0]), 1, 1.0),
         np.array([[0, b, 1 / 3, b, 0]]),
         "Equal shares inside the window first; then the bell?",
     )
@@ -810,7 +940,7 @@ def test_softmax_runs_over_the_window(student, rng):
     scores, centre = rng.normal(size=(3, 11)), np.array([3.0, 5.0, 7.0])
     scores[:, 0] = 9.0
     expect.close(
-        student.local_attention(scores, centre, 2, WIDE),
+        _looked(student, scores, centre, 2, WIDE),
         _local_attention(scores, centre, 2, WIDE),
         "Are there 2 · radius + 1 positions in the window, and does the softmax see these alone?",
     )
@@ -822,7 +952,7 @@ def test_the_bell_comes_last(student, rng):
     for sigma in (0.7, 1.5):
         scores, centre = rng.normal(size=(3, 11)), np.array([3.0, 5.0, 7.0])
         expect.close(
-            student.local_attention(scores, centre, 3, sigma),
+            _looked(student, scores, centre, 3, sigma),
             _local_attention(scores, centre, 3, sigma),
             "Is the bell multiplied onto the finished weights, and are they left as they are then?",
         )
@@ -833,7 +963,7 @@ def test_the_centre_may_lie_between_positions(student, rng):
     """A centre need not be a whole number, and each sequence has its own; positions count from 0."""
     scores, centre = rng.normal(size=(3, 11)), np.array([2.5, 5.2, 6.9])
     expect.close(
-        student.local_attention(scores, centre, 2.5, 1.25),
+        _looked(student, scores, centre, 2.5, 1.25),
         _local_attention(scores, centre, 2.5, 1.25),
         "Are the distances measured from the centre as it is, unrounded, a centre for each row?",
     )
@@ -844,14 +974,14 @@ def test_the_window_ends_where_the_sequence_ends(student, rng):
     """What lies beyond either end is ignored; a window that holds no position at all gives zeros."""
     scores, centre = rng.normal(size=(4, 7)), np.array([0.0, 1.0, 6.0, 6.9])
     expect.close(
-        student.local_attention(scores, centre, 2, 1.0),
+        _looked(student, scores, centre, 2, 1.0),
         _local_attention(scores, centre, 2, 1.0),
         "Does a slice start at a negative index?",
     )
     expect.close(
-        student.local_attention(scores[:2], np.array([2.5, 3.0]), 0.25, 0.5),
+        _looked(student, scores[:2], np.array([2.5, 3.0]), 0.25, 0.5),
         _local_attention(scores[:2], np.array([2.5, 3.0]), 0.25, 0.5),
-        "Is 0 divided by 0 where the window is empty?",
+        "Where the window is empty: is 0 divided by 0, or is everything forbidden, and so all alike?",
     )
 
 
@@ -860,12 +990,12 @@ def test_local_takes_every_kind_of_array(student, rng):
     """It is right for huge scores, float32 and views, and both arrays are the same afterwards."""
     scores, centre = (rng.normal(size=(11, 3)) * 2000).T, np.array([3.0, 5.0, 7.0])
     expect.close(
-        student.local_attention(scores, centre, 2, 1.0),
+        _looked(student, scores, centre, 2, 1.0),
         _local_attention(scores, centre, 2, 1.0),
         "What is exp(1000) in a computer?",
     )
     scores, centre = rng.normal(size=(2, 5)).astype(np.float32), np.array([1.0, 2.5], np.float32)
-    expect.close(student.local_attention(scores, centre, 1, 0.5), _local_attention(scores, centre, 1, 0.5))
+    expect.close(_looked(student, scores, centre, 1, 0.5), _local_attention(scores, centre, 1, 0.5))
     expect.unchanged(student, "Does `scores[…] = …` write into it?")
 
 
@@ -931,6 +1061,20 @@ def takes_sigma_for_the_variance(scores, centre, radius, sigma):
 
 
 @local_attention.misconception(caught_by=test_the_bell_comes_last)
+def multiplies_by_the_variance(scores, centre, radius, sigma):
+    """`-d**2 / 2 * sigma**2` divides by 2 and then *multiplies* by σ²: a wide bell turns narrow. Put brackets round
+    what is under the fraction, `(2 * sigma**2)`."""
+    return _in_window(scores, _window(scores, centre, radius)) * _bell(scores, centre, 1 / sigma)
+
+
+@local_attention.misconception(caught_by=test_local_of_known_numbers)
+def adds_the_bell(scores, centre, radius, sigma):
+    """The bell was added to the weights. It is a factor: it lowers each weight by its distance, and what has no weight
+    stays without."""
+    return _in_window(scores, _window(scores, centre, radius)) + _bell(scores, centre, sigma)
+
+
+@local_attention.misconception(caught_by=test_the_bell_comes_last)
 def does_not_square_the_distance(scores, centre, radius, sigma):
     """The bell is exp(−|d|/2σ²): the distance was not squared, which gives a tent with a sharp tip, not a bell."""
     window = _window(scores, centre, radius)
@@ -984,6 +1128,21 @@ def hides_with_zeros(scores, centre, radius, sigma):
     share. Outside the window a score is −∞."""
     window = _window(scores, centre, radius)
     return softmax(scores * window) * window * _bell(scores, centre, sigma)
+
+
+@local_attention.misconception(caught_by=test_local_of_known_numbers)
+def has_no_left_edge(scores, centre, radius, sigma):
+    """The window is open to the left: s − centre ≤ radius holds for everything before the centre. The *distance* is
+    meant, |s − centre|: `abs`."""
+    return _in_window(scores, _distance(scores, centre) <= radius) * _bell(scores, centre, sigma)
+
+
+@local_attention.misconception(caught_by=test_the_window_ends_where_the_sequence_ends)
+def shares_an_empty_window(scores, centre, radius, sigma):
+    """A large negative number was put in place of the forbidden scores. Where *every* position is forbidden, all are
+    alike again, and the softmax shares evenly among them. A window that holds no position gives zeros."""
+    e = np.where(_window(scores, centre, radius), scores, -1e9)
+    return softmax(e) * _bell(scores, centre, sigma)
 
 
 @local_attention.misconception(caught_by=test_softmax_runs_over_the_window)
