@@ -80,7 +80,8 @@ interactive.road(5)
 # %% tags=["demo"]
 t = np.arange(4)[:, None]  # shape (4, 1)
 s = np.arange(4)[None, :]  # shape (1, 4)
-print("places of the queries:", t.ravel(), "as a column\nplaces of the keys:   ", s.ravel(), "as a row\n")
+print("places of the queries:", t.ravel(), "as a column")
+print("places of the keys:   ", s.ravel(), "as a row\n")
 print("s == t\n" + str((s == t).astype(int)))
 
 # %% [markdown]
@@ -187,7 +188,7 @@ with plotting.house_style():
 
 # %% exercise="padding_mask"
 def padding_mask(lengths, S):
-    """True for the words of each sequence, False for the padding after them.
+    """True for the words of each sequence, False for the padding behind.
 
     lengths  array (B,) of whole numbers from 0 to S
     S        how many places each sequence has, padding included
@@ -273,7 +274,9 @@ with plotting.house_style():
 
 # %% exercise="causal_mask"
 def causal_mask(T, S):
-    """True where a query may look: at its own place and before. The queries are the last T of S places.
+    """True where a query may look: at its own place and before.
+
+    The queries are the last T of S places.
 
     T  how many queries
     S  how many keys, at least T
@@ -317,7 +320,9 @@ def causal_mask(T, S):
 
 # %% exercise="local_mask"
 def local_mask(T, S, radius):
-    """True where a key is at most radius places from the query. The queries are the last T of S places.
+    """True where a key is at most radius places from the query.
+
+    The queries are the last T of S places.
 
     T       how many queries
     S       how many keys, at least T
@@ -371,7 +376,8 @@ def combine(*masks):
 
     masks  boolean arrays whose shapes broadcast; None stands for no mask
 
-    Returns a boolean array of the broadcast shape, or None if there was no mask. Changes none of the masks.
+    Returns a boolean array of the broadcast shape, or None if there was
+    no mask. Changes none of the masks.
     """
     ### BEGIN SOLUTION
     permitted = None
@@ -429,8 +435,11 @@ recipes = {
     "d  −20 filled in": softmax(np.where(mask, scores, -20)),
     "e  −∞ filled in": softmax(np.where(mask, scores, -np.inf)),
 }
+print(f"{'':19}{'the two words':>30}{'the padding':>18}{'sum':>7}")
 for name, weights in recipes.items():
-    print(f"{name:22}", "  ".join(f"{weight:.12f}" for weight in weights), f"  sum {weights.sum():.3f}")
+    words_get = "".join(f"{weight:15.12f}" for weight in weights[:2])
+    padding_gets = "".join(f"{weight:9.1e}" for weight in weights[2:])
+    print(f"{name:19}{words_get}{padding_gets}  {weights.sum():.3f}")
 
 # %% [markdown]
 # - **a** hides the padding, but the rest do not sum to one. The padding has eaten from the cake before it was shared out.
@@ -497,7 +506,9 @@ for name, weights in recipes.items():
 
 # %% exercise="masked_softmax"
 def masked_softmax(scores, mask):
-    """Softmax over the permitted keys alone; the others get weight 0, and so does a row that permits nothing.
+    """Softmax over the permitted keys alone; the others get weight 0.
+
+    A row that permits nothing gets zeros.
 
     scores  array (..., T, S)
     mask    boolean array that broadcasts to it, True = may look
@@ -597,7 +608,8 @@ training, held_out = encode(data.train.text), encode(data.test.text)
 windows = held_out[torch.arange(0, len(held_out) - n, n)[:, None] + torch.arange(n + 1)]  # shape (…, 25)
 shares = torch.bincount(training, minlength=V) / len(training)
 only_frequencies = -shares[held_out].log().mean().item()
-print(f"{len(training):,} characters to learn from, {len(held_out):,} held out; {data.source}")
+print(f"{len(training):,} characters to learn from, {len(held_out):,} held out")
+print(f"from {data.source}")
 print(f"loss of the frequencies alone {only_frequencies:.2f}, of dice {np.log(V):.2f}")
 
 
@@ -934,7 +946,7 @@ for kind in (torch.float32, torch.float16):
             answer = torch.softmax(habit(torch.tensor([1.0, 2.0, 3.0], dtype=kind)), -1).tolist()
             answer = "  ".join(f"{weight:.4f}" for weight in answer)
         except RuntimeError as error:
-            answer = f"refused: {error}"
+            answer = f"refused:\n{'':9}{error}"
         print(f"{str(kind)[6:]:9}{line:34}{answer}")
 print("\nand a row in which all are hidden, in float32")
 for line, hidden in (("filled with -1e9", torch.full((3,), -1e9)), ("filled with -inf", torch.full((3,), -torch.inf))):

@@ -1,6 +1,7 @@
 """Chapter 5, Masks: who may look at whom."""
 
 import functools
+import operator
 
 import numpy as np
 
@@ -337,6 +338,13 @@ def causal_as_numbers_to_add(T, S):
 
 
 @causal_mask.misconception(caught_by=test_causal_mask_of_three_words)
+def makes_room_for_batch_and_heads(T, S):
+    """The table is right, but it has two axes too many, (1, 1, T, S). A causal mask is the same for every sequence and
+    head, so it has shape (T, S); broadcasting does the rest."""
+    return reference.causal_mask(T, S)[None, None]
+
+
+@causal_mask.misconception(caught_by=test_causal_mask_of_three_words)
 def causal_as_ones_and_zeros(T, S):
     """The triangle is right, but it is made of the numbers 1.0 and 0.0. A mask is boolean: `np.ones` and `np.tri` take
     `dtype=bool`. With numbers, `~mask` and `scores[mask]` would not do what you mean."""
@@ -419,9 +427,9 @@ local_mask = Exercise("local_mask", chapter=5, reference=reference.local_mask, m
 
 @local_mask.check(points=1)
 def test_local_mask_of_known_numbers(student, rng):
-    """With radius 1 each of three words sees itself and its neighbours."""
-    known = np.array([[True, True, False], [True, True, True], [False, True, True]])
-    expect.close(student.local_mask(3, 3, 1), known, BOOLEAN)
+    """With radius 1 each of five words sees itself and its neighbours."""
+    known = np.tri(5, k=1, dtype=bool) & np.tri(5, k=1, dtype=bool).T
+    expect.close(student.local_mask(5, 5, 1), known, BOOLEAN)
     expect.close(
         student.local_mask(11, 11, 3), reference.local_mask(11, 11, 3), "Away from the ends, are there 2 · 3 + 1 keys?"
     )
@@ -484,6 +492,13 @@ def takes_the_radius_for_the_width(T, S, radius):
     so the window has 2 · radius + 1 places."""
     t, s = _places(T, S)
     return abs(s - t) <= radius // 2
+
+
+@local_mask.misconception(caught_by=test_local_mask_of_known_numbers)
+def takes_the_width_for_the_radius(T, S, radius):
+    """This reaches 2 · radius + 1 places to *each* side. That many keys are in the whole window; to each side it has
+    `radius` of them."""
+    return reference.local_mask(T, S, 2 * radius + 1)
 
 
 @local_mask.misconception(caught_by=test_local_mask_of_known_numbers)
@@ -800,6 +815,13 @@ def gives_up_at_none(*masks):
     return None if any(mask is None for mask in masks) else functools.reduce(np.logical_and, masks)
 
 
+@combine.misconception(caught_by=test_combine_of_two_masks)
+def starts_with_false(*masks):
+    """This starts from False, and False stays False whatever comes: nobody may look at anything. A sum starts from 0,
+    an *and* from True. Better still, start from the first mask that is there."""
+    return _fold(operator.and_, (False, *masks))
+
+
 @combine.misconception(caught_by=test_combine_takes_none_for_no_mask)
 def starts_with_true(*masks):
     """The looks are right, but where nothing but `None` came this answers True, not `None`. Who calls asks
@@ -909,13 +931,13 @@ def test_masks_broadcast_to_the_scores(student, rng):
 
 @masked_softmax.check(points=1)
 def test_hidden_scores_may_be_anything(student, rng):
-    """Only differences between permitted scores count: hidden ones may lie far above them, or far below."""
+    """Only differences between permitted scores of a row count: hidden ones may lie far above them, or far below."""
     scores, mask = rng.normal(size=(3, 5)), _some_mask(rng, (3, 5))
     want, hidden = _compacted(scores, mask), 0.0
     for low in (0.0, -50.0, -30000.0, -1e10):
         lowered = scores + low  # so far down, the scores themselves are rounded
         weights = student.masked_softmax(lowered.copy(), mask)
-        cause = "Is what you filled in low enough for all scores?"
+        cause = "Is what you filled in low enough for all scores, and the maximum of the row subtracted before exp?"
         expect.close(weights, _compacted(lowered, mask), cause, 1e-7)
         hidden = max(hidden, np.abs(np.where(mask, 0.0, weights)).max())
     for high in (100.0, 30000.0, 1e10):
@@ -925,6 +947,9 @@ def test_hidden_scores_may_be_anything(student, rng):
             "Can a hidden score still win the maximum, or outweigh the others?",
         )
     expect.close(student.masked_softmax(scores + 1000, mask), want, "What is exp(1000)?", 1e-7)
+    apart = scores + np.array([[0.0], [-5000.0], [5000.0]])
+    cause = "Has each row a maximum of its own? One for the whole array lets the low rows vanish."
+    expect.close(student.masked_softmax(apart, mask), want, cause, 1e-7)
     nearly = f"A hidden key has a weight of {hidden:.1e}, which is nearly 0; expected is 0."
     expect.true(hidden == 0, nearly, "Did you fill in −∞, or a number a little below the others?")
 
@@ -994,6 +1019,38 @@ def fills_with_zero(scores, mask):
     `finfo.tiny`). A score of 0 is no score of "none": e⁰ = 1, an ordinary weight. The score that means "never" is
     −∞."""
     return _filled(scores, mask, 0.0)
+
+
+@masked_softmax.misconception(caught_by=test_masked_softmax_of_known_numbers)
+def fills_with_zero_and_hides_it(scores, mask):
+    """The hidden scores were set to 0, and their weights to 0 afterwards. In between they took their share, for exp(0)
+    is 1: the rest do not sum to one. Write −∞, and nothing has to be hidden afterwards."""
+    return _filled(scores, mask, 0.0) * mask
+
+
+@masked_softmax.misconception(caught_by=test_masked_softmax_of_known_numbers)
+def returns_the_masked_scores(scores, mask):
+    """These are the scores with −∞ filled in, not yet the weights. The softmax is missing."""
+    return np.where(mask, scores, -np.inf)
+
+
+@masked_softmax.misconception(caught_by=test_a_row_that_permits_nothing_gives_zeros)
+def gives_up_on_all_rows(scores, mask):
+    """One row has nothing to look at, and *all* rows became zeros. `np.isnan(p).any()` asks about the whole array; ask
+    each row, `mask.any(axis=-1, keepdims=True)`."""
+    weights = reference.masked_softmax(scores, mask)
+    return weights if np.broadcast_to(mask, scores.shape).any(-1).all() else np.zeros_like(weights)
+
+
+@masked_softmax.misconception(caught_by=test_hidden_scores_may_be_anything)
+def takes_one_maximum_for_all(scores, mask):
+    """The maximum of the *whole array* was subtracted. Where one row lies far above another, all that is left of the
+    low one is exp(−5000), which is 0. Each row has a maximum of its own, `keepdims=True`."""
+    x = np.where(mask, scores, -np.inf)
+    top = x.max()
+    e = np.exp(x - (top if np.isfinite(top) else 0.0))
+    total = e.sum(-1, keepdims=True)
+    return e / np.where(total > 0, total, 1.0)
 
 
 @masked_softmax.misconception(caught_by=test_masked_softmax_of_known_numbers)
@@ -1073,8 +1130,8 @@ def spreads_an_empty_row_evenly(scores, mask):
 
 @masked_softmax.misconception(caught_by=test_a_row_that_permits_nothing_gives_zeros)
 def adds_minus_a_billion(scores, mask):
-    """A large negative number was added to the hidden scores. Where all are hidden, all are shifted alike; only
-    differences count, so that row comes out as if there were no mask at all. Such a row must be set to zeros."""
+    """A row in which all is hidden comes out as if there were no mask at all. A large negative number that is added to
+    all of it shifts all alike, and only differences count. Such a row must be set to zeros."""
     return softmax(np.asarray(scores, float) + np.where(mask, 0.0, -1e9), -1)
 
 
