@@ -101,7 +101,8 @@ def _step(student, *given):
 
 def _is(came, part, want, cause, tolerance=None):
     """One of the three is what it should be; an array that is another of the three is told from one that is wrong."""
-    shapes = {name: np.shape(expect.as_numpy(value)) for name, value in came.items()}
+    arrays = {name: expect.as_numpy(value) for name, value in came.items()}
+    shapes = {name: () if array is None else array.shape for name, array in arrays.items()}
     if shapes[part] != want.shape and want.shape in shapes.values():
         what = f"Array {PARTS.index(part) + 1} of 3, the {part}, has shape {shapes[part]}; expected is {want.shape}."
         raise expect.CheckFailure(what, "In which order are the three returned: state, context, weights?")
