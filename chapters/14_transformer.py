@@ -788,12 +788,12 @@ def optimiser_for(model, warmup=200):
 
 MOMENTS = (0, 25, 50, 75, 100, 150, 250, 500)
 unseen = next(pair for pair in data.valid if pair.target[-2:-1] and "nicht" in pair.target and "dass" in pair.target)
+lessons = [batch for epoch in range(3) for batch in batches_of(data.train, seed=epoch)]
+exam = batches_of(data.valid[:200], 100)
 history, diary = [], []
 with interactive.once_solved("exercises of this chapter"):
     model = new_model()
     optimizer, scheduler = optimiser_for(model)
-    lessons = [batch for epoch in range(3) for batch in batches_of(data.train, seed=epoch)]
-    exam = batches_of(data.valid[:200], 100)
     started = time.process_time()
     diary.append(write(model, to_batch([unseen])[0])[0])
     for begin, end in pairwise(MOMENTS):
