@@ -3,8 +3,8 @@
 #
 # **How do you learn to write, if you may not look at what you are about to write?**
 #
-# Cover the line below with your hand, and finish the word: *transf…*. Now suppose that you practise this a million
-# times, and that your hand has a hole in it. You will get better and better. In the end you will be perfect. Then
+# Cover the line below with your hand, and finish the word that begins with *transf*. Now suppose that you practise this
+# a million times, and that your hand has a hole in it. You will get better and better. In the end you will be perfect. Then
 # somebody hands you an empty sheet, and you cannot write a word. You have learned to read through a hole.
 #
 # The decoder is the half of a Transformer that writes. It is an encoder with three changes: it reads what it has
@@ -33,7 +33,7 @@ torch.set_num_threads(1)
 BLUE, ORANGE, GREEN, PURPLE = plotting.COLOURS[:4]
 INK = plotting.INK
 
-# %% tags=["demo", "hide-input"] alt="Three rows of boxes. The middle row is what the decoder reads: start, then the letters t, r, a, n. The top row is what it is asked for: t, r, a, n, s. Each box of the middle row has an arrow straight up to the letter it is asked for, and arrows from the left only. A red dotted line joins the letter t in the top row with the same letter, one place to the right, in the middle row. The bottom row is the source, in which every box may be looked at."
+# %% tags=["demo", "hide-input"] alt="Three rows of boxes. The middle row is what the decoder reads: start, then the letters t, r, a, n. The top row is what it is asked for: t, r, a, n, s. Each box of the middle row has an arrow straight up to the letter it is asked for, and arrows from the left only. An orange dotted line joins each letter of the top row with the same letter, one place to the right, in the middle row. The bottom row is the source, in which every box may be looked at."
 with plotting.house_style():
     fig, ax = plt.subplots(figsize=(7.6, 3.6))
     asked, read = list("trans"), ["start", *"tran"]
@@ -129,11 +129,10 @@ def shift_right(tokens, bos):
 # asks it. This is the attention of chapter 6, with chapter 4's formula: the one who writes has the queries, the source
 # has keys and values.
 #
-# $$\mathrm{Cross}(X, M) = \mathrm{softmax}\!\left(\frac{(X W_q)(M W_k)^\top}{\sqrt{d_k}}\right) M W_v,
-# \qquad\text{weights } (T, S),\ \text{answer } (T, d_v).$$
+# $$\mathrm{Cross}(X, M) = \mathrm{softmax}\!\left(\frac{(X W_q)(M W_k)^\top}{\sqrt{d_k}}\right) M W_v.$$
 #
-# $T$ and $S$ are lengths of two different texts. There is no future here to be hidden: the source is all there. What is
-# hidden is its padding.
+# The weights have the shape $(T, S)$, the answer $(T, d_v)$. $T$ and $S$ are lengths of two different texts. There is no
+# future here to be hidden: the source is all there. What is hidden is its padding.
 #
 # {{exercise cross_attention}}
 #
@@ -195,7 +194,8 @@ def cross_attention(x, memory, W_q, W_k, W_v, mask=None):
 # `MultiHeadAttention(d_model, num_heads, dropout)`; `feed_forward`, a `FeedForward(d_model, d_ff, dropout)`; and
 # `norm_1`, `norm_2`, `norm_3`, in the order in which they are used. `MultiHeadAttention` takes
 # `query, key, value, mask`. Dropout falls on what each part adds, besides what the parts, which get the same `dropout`,
-# drop inside. The memory comes normed from the encoder and is read as it is.
+# drop inside. The memory comes normed from the encoder and is read as it is. `order` is for `residual`; who leaves it
+# out gets the paper's, `"post"`.
 #
 # *By hand:* if all three parts add nothing (dropout 1, in training), `order="pre"` returns $x$.
 #
@@ -414,7 +414,7 @@ KINDS = ("right", "not moved", "no causal mask", "masks swapped")
 with interactive.once_solved("shift_right and DecoderLayer"):
     writers = {kind: train(kind) for kind in KINDS}
 
-# %% tags=["demo", "hide-input"] alt="Loss against step on a logarithmic scale for the four writers. Not moved and no causal mask fall at once. Right stays up for about a hundred steps and then falls. Masks swapped falls early as well."
+# %% tags=["demo", "hide-input"] alt="Loss against step on a logarithmic scale for the four writers. Not moved falls at once, no causal mask and masks swapped soon after; all three are below a tenth by step 80. Right comes down later, and is below a tenth only at about step 150. At the end all four are below a hundredth."
 with interactive.once_solved("shift_right and DecoderLayer"):
     with plotting.house_style():
         fig, ax = plt.subplots(figsize=(7.6, 3.4))
@@ -431,13 +431,14 @@ with interactive.once_solved("shift_right and DecoderLayer"):
 # %% [markdown]
 # Look at the beginning of the curves, not at the end. The honest writer has to find out how to read the source before
 # it can do anything, and its loss stays up at first. The others have their answer in front of them. At the end all four
-# are near 0, and nothing in their losses tells them apart: the task allows it, for whoever has read the word. What it
-# does not allow is to be there *at once*. **A loss that falls too early, or below what the task allows, is a leak.**
+# are near 0, which proves nothing: the task allows it, for whoever has read the word. What it does not allow is to be
+# there *at once*. **A loss that falls too early, or below what the task allows, is a leak.**
 #
-# In training all four are nearly perfect. On an empty sheet three of them are worth nothing, because there the letter
-# through the hole has not been written yet.
+# And look at the last column. The one with the *highest* loss is the only one that can write. On an empty sheet the
+# other three are worth nothing, because there the letter through the hole has not been written yet.
 #
-# And your test finds each of them before a single step of training:
+# Your test finds each of them before a single step of training. (What is said at place $t + 1$ may depend on letters 0
+# to $t$. So the answers are handed to `future_leak` from place 1 on.)
 
 # %% tags=["demo"]
 with interactive.once_solved("shift_right, DecoderLayer and future_leak"):
@@ -447,7 +448,7 @@ with interactive.once_solved("shift_right, DecoderLayer and future_leak"):
         model = Writer(kind).eval()
 
         def answers(tokens, model=model, kind=kind):
-            """What is said at places 1, 2, …: the answer at t + 1 may depend on targets up to t, and on none behind."""
+            """What is said at places 1, 2, …, when these are the targets."""
             read = tokens if kind == "not moved" else shift_right(tokens, BOS)
             return model(source, lengths, read)[:, 1:]
 
@@ -461,11 +462,11 @@ with interactive.once_solved("shift_right, DecoderLayer and future_leak"):
 # **Draw on paper, for each of the four, which places may answer to which letters.** What is asked at place $t$ may
 # depend on letters 0 to $t - 1$, and on no other.
 
-# %% tags=["demo", "hide-input"] alt="Four maps: the letter of the target that was exchanged, 0 to 6, from left to right, and the place whose answer moved, 0 to 6, from top to bottom. Right: blue squares below the diagonal, nothing else. Not moved: in addition an orange diagonal, for each answer sees its own letter. No causal mask and masks swapped: orange squares on and above the diagonal too, all but the last column, in every row."
+# %% tags=["demo", "hide-input"] alt="Four maps, two by two: the letter of the target that was exchanged, 0 to 6, from left to right, and the place whose answer moved, 0 to 6, from top to bottom. Right: blue squares below the diagonal, nothing else. Not moved: in addition an orange diagonal, for each answer sees its own letter. No causal mask and masks swapped: orange squares on and above the diagonal too, all but the last column, in every row."
 with interactive.once_solved("shift_right and DecoderLayer"), torch.no_grad(), plotting.house_style():
     source, target, lengths = words(40, torch.Generator().manual_seed(6))
-    fig, axes = plt.subplots(1, 4, figsize=(11, 3.1), sharey=True)
-    for ax, kind in zip(axes, KINDS, strict=True):
+    fig, axes = plt.subplots(2, 2, figsize=(6.6, 6.6), sharex=True, sharey=True)
+    for ax, kind in zip(axes.flat, KINDS, strict=True):
         torch.manual_seed(0)
         model = Writer(kind).eval()
 
@@ -480,10 +481,13 @@ with interactive.once_solved("shift_right and DecoderLayer"), torch.no_grad(), p
                 square = (letter - 0.45, place - 0.45)
                 colour = "none" if moved[place] < 1e-5 else BLUE if letter < place else ORANGE
                 ax.add_patch(plt.Rectangle(square, 0.9, 0.9, facecolor=colour, edgecolor=INK, linewidth=0.4))
-        ax.set(xlim=(-0.6, 6.6), ylim=(6.6, -0.6), aspect="equal", title=kind, xlabel="letter exchanged")
+        ax.set(xlim=(-0.6, 6.6), ylim=(6.6, -0.6), aspect="equal", title=kind)
         ax.set(xticks=range(LONGEST), yticks=range(LONGEST))
         ax.grid(False)
-    axes[0].set_ylabel("answer at place")
+    for ax in axes[1]:
+        ax.set_xlabel("letter exchanged")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("answer at place")
     plt.show()
 
 # %% [markdown]
@@ -573,5 +577,5 @@ with interactive.once_solved("shift_right and DecoderLayer"), torch.no_grad(), p
 #   3.2.3.
 # - P. J. Liu et al., "Generating Wikipedia by Summarizing Long Sequences", 2018. A decoder without an encoder.
 #
-# **Next:** [14 · The Transformer](../14_transformer/14_transformer.ipynb). Reader and writer meet, and you train the
+# **Next:** [14 · The full Transformer and its training](../14_transformer/14_transformer.ipynb). Reader and writer meet, and you train the
 # whole Transformer.

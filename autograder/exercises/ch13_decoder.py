@@ -242,12 +242,17 @@ def test_the_decoder_asks_and_the_memory_answers(student, rng):
 
 @cross_attention.check(points=1)
 def test_the_source_is_masked(student, rng):
-    """A mask, True = may attend, hides padding of the *source*; where it hides everything the answer is zero."""
-    inputs = _asked(rng, B)
-    mask = (torch.arange(S) < torch.tensor([S, 2, 0])[:, None])[:, None]
-    x, memory, W_q, W_k, W_v = inputs
-    want = reference.cross_attention(x, memory, W_q, W_k, W_v, mask)
-    expect.close(student.cross_attention(*inputs, mask=mask), want, "Does the mask act before the softmax?", 1e-4)
+    """A mask, True = may attend, hides padding of the *source*; where it hides everything the answer is zero. It may
+    say something else for each query: its rows are the decoder's places, its columns the source's."""
+    padding = (torch.arange(S) < torch.tensor([S, 2, 0])[:, None])[:, None]
+    drawn = [torch.tensor(rng.random(shape) < 0.6) for shape in ((T, S), (B, SQUARE, SQUARE))]
+    for inputs, mask, cause in (
+        (_asked(rng, B), padding, "Does the mask act before the softmax?"),
+        (_asked(rng, B), drawn[0], "This mask has a row for each query, (T, S). Is it used as it is?"),
+        (_alike(rng, B), drawn[1], "Here T = S. Are the mask's rows queries, and its columns keys?"),
+    ):
+        want = reference.cross_attention(*inputs, mask)
+        expect.close(student.cross_attention(*inputs, mask=mask), want, cause, 1e-4)
 
 
 @cross_attention.check(points=1)
@@ -338,6 +343,21 @@ def forgets_the_scale(x, memory, W_q, W_k, W_v, mask=None):
     return _cross(x, memory, W_q, W_k, W_v, mask, scale=1.0)
 
 
+@cross_attention.misconception(caught_by=test_cross_attention_of_known_numbers)
+def scales_the_answer(x, memory, W_q, W_k, W_v, mask=None):
+    """The *answer* was divided by √d_k, not the scores. It is the softmax that has to be kept from large numbers, so
+    they are made smaller before it."""
+    return _cross(x, memory, W_q, W_k, W_v, mask, scale=1.0) / W_k.shape[-1] ** 0.5
+
+
+@cross_attention.misconception(caught_by=test_the_decoder_asks_and_the_memory_answers)
+def turns_the_batch_over(x, memory, W_q, W_k, W_v, mask=None):
+    """`.T` turns *all* axes of the keys round, the batch too. Only the last two are exchanged: `.mT`, or
+    `.transpose(-2, -1)`."""
+    q, k = x @ W_q, memory @ W_k
+    return masked_softmax(q @ k.permute(*reversed(range(k.ndim))) / k.shape[-1] ** 0.5, mask) @ (memory @ W_v)
+
+
 @cross_attention.misconception(caught_by=test_the_decoder_asks_and_the_memory_answers)
 def scales_by_the_model(x, memory, W_q, W_k, W_v, mask=None):
     """The scores are divided by √d_model. It is the width of queries and keys that counts, √d_k."""
@@ -421,6 +441,21 @@ def forgets_the_mask(x, memory, W_q, W_k, W_v, mask=None):
 def turns_the_mask_round(x, memory, W_q, W_k, W_v, mask=None):
     """The mask was turned round. True means *may attend*."""
     return _cross(x, memory, W_q, W_k, W_v, None if mask is None else ~mask)
+
+
+@cross_attention.misconception(caught_by=test_the_source_is_masked)
+def lays_the_mask_on_its_side(x, memory, W_q, W_k, W_v, mask=None):
+    """The mask was transposed. Its rows are queries and its columns keys, as in the scores, (T, S). On its side it
+    hides who asks and not what is looked at; where T = S, nothing fails."""
+    return _cross(x, memory, W_q, W_k, W_v, mask if mask is None else mask.mT)
+
+
+@cross_attention.misconception(caught_by=test_the_source_is_masked)
+def erases_the_padding(x, memory, W_q, W_k, W_v, mask=None):
+    """Vectors of the memory were set to zero where the mask hides them. A key of zeros has a score of 0, which is not
+    −∞: it still takes its share of the weights. Hand the mask to the softmax."""
+    seen = 1 if mask is None else mask.any(-2)[..., None].to(memory.dtype)
+    return _cross(x, memory * seen, W_q, W_k, W_v)
 
 
 @cross_attention.misconception(caught_by=test_the_source_is_masked)
@@ -511,14 +546,16 @@ DecoderLayer = Exercise(
 
 
 def _layers(student, rng, order, dropout=0.0):
-    """A layer of the student's and the reference, with the same weights, far from a module's start."""
-    ours = reference.DecoderLayer(*SIZES, dropout=dropout, order=order).eval()
+    """A layer of the student's and the reference, with the same weights, far from a module's start. Without an order
+    both take their default."""
+    options = {"dropout": dropout} | ({"order": order} if order else {})
+    ours = reference.DecoderLayer(*SIZES, **options).eval()
     weights = {}
     for name, parameter in ours.named_parameters():
         fresh = _normal(rng, *parameter.shape)
         weights[name] = 1 + 0.3 * fresh if "norm" in name and name.endswith("weight") else 0.5 * fresh
     ours.load_state_dict(weights)
-    module = student.DecoderLayer(*SIZES, dropout=dropout, order=order)
+    module = student.DecoderLayer(*SIZES, **options)
     module.eval()
     module.load(weights)
     return module, ours
@@ -547,11 +584,13 @@ def test_the_layer_has_six_parts(student, rng):
 
 @DecoderLayer.check(points=2)
 def test_looks_back_looks_across_and_thinks(student, rng):
-    """`order="post"`: self-attention, then cross-attention to the memory, then feed-forward, each added and normed."""
+    """`order="post"`, which is the default: self-attention, then cross-attention to the memory, then feed-forward, each
+    added and normed."""
     x, memory = _reading(rng)
-    module, ours = _layers(student, rng, "post")
-    want = ours(x, memory)
-    expect.close(module(x, memory), want, "Which half comes when, and what does each read?", 1e-4)
+    for order, said in (("post", 'order="post"'), (None, "`order` was left out, so it is post")):
+        module, ours = _layers(student, rng, order)
+        want = ours(x, memory)
+        expect.close(module(x, memory), want, f"{said}: which part comes when, and what does each read?", 1e-4)
 
 
 @DecoderLayer.check(points=2)
@@ -876,6 +915,25 @@ class LayerAlwaysPre(_Layer):
 
     def add(self, x, sublayer, norm):
         return residual(x, lambda y: self.dropout(sublayer(y)), norm, "pre")
+
+
+@DecoderLayer.misconception(caught_by=test_looks_back_looks_across_and_thinks)
+class LayerPreUnlessTold(_Layer):
+    """Where nobody says `order`, the norms stand before the parts. That is how layers are built today; the signature
+    here promises the paper's, `order="post"`, and who leaves an argument out relies on its default."""
+
+    def __init__(self, d_model, num_heads, d_ff, dropout=0.1, order="pre"):
+        super().__init__(d_model, num_heads, d_ff, dropout, order)
+
+
+@DecoderLayer.misconception(caught_by=test_looks_back_looks_across_and_thinks)
+class LayerWhoseCrossAttentionHasOneHead(_Layer):
+    """The cross-attention has a single head: `num_heads` never reached it. The parameters are the same ones, so only
+    the numbers tell."""
+
+    def __init__(self, d_model, num_heads, d_ff, dropout=0.1, order="post"):
+        super().__init__(d_model, num_heads, d_ff, dropout, order)
+        self.cross_attention = MultiHeadAttention(d_model, 1, dropout)
 
 
 @DecoderLayer.misconception(caught_by=test_norms_what_each_part_reads)
@@ -1226,6 +1284,13 @@ def compares_all_answers(model, tokens):
 def compares_one_too_many(model, tokens):
     """The answer at t + 1 was compared as well, and its own token was exchanged. Answers 0 to t: `[:, : t + 1]`."""
     return _found(model, tokens, upto=lambda t, T: t + 2)
+
+
+@future_leak.misconception(caught_by=test_a_causal_model_leaks_nothing)
+def exchanges_the_token_at_t_too(model, tokens):
+    """The token *at* t was exchanged, too, and the answer at t compared. It may change: place t has read it. Keep
+    tokens 0 to t, `tokens[:, : t + 1]`, and take those from `t + 1` on from `other`."""
+    return _found(model, tokens, places=lambda T: range(-1, T - 1), upto=lambda t, T: t + 2)
 
 
 @future_leak.misconception(caught_by=test_a_causal_model_leaks_nothing)
