@@ -251,7 +251,7 @@ def test_the_source_is_masked(student, rng):
         (_asked(rng, B), drawn[0], "This mask has a row for each query, (T, S). Is it used as it is?"),
         (_alike(rng, B), drawn[1], "Here T = S. Are the mask's rows queries, and its columns keys?"),
     ):
-        want = reference.cross_attention(*inputs, mask)
+        want = reference.cross_attention(*inputs, mask=mask)
         expect.close(student.cross_attention(*inputs, mask=mask), want, cause, 1e-4)
 
 
