@@ -251,7 +251,8 @@ def test_the_source_is_masked(student, rng):
         (_asked(rng, B), drawn[0], "This mask has a row for each query, (T, S). Is it used as it is?"),
         (_alike(rng, B), drawn[1], "Here T = S. Are the mask's rows queries, and its columns keys?"),
     ):
-        want = reference.cross_attention(*inputs, mask=mask)
+        x, memory, W_q, W_k, W_v = inputs
+        want = reference.cross_attention(x, memory, W_q, W_k, W_v, mask)
         expect.close(student.cross_attention(*inputs, mask=mask), want, cause, 1e-4)
 
 
