@@ -208,11 +208,14 @@ def test_the_first_tab_leads_to_the_text_and_every_stop_can_be_seen(chromium, se
             assert seen[:2] == [True, True], seen[2]
 
 
-def test_no_table_of_the_first_page_is_cut_off(chromium, served):
-    with Reader(chromium, served) as reader:
-        tables = reader.open("index.html").locator("main table")
-        assert tables.count() == 1
-        assert tables.evaluate("t => t.scrollWidth <= t.parentElement.clientWidth")
+@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+def test_no_table_that_leads_to_other_pages_is_cut_off(chromium, served, viewport):
+    with Reader(chromium, served, viewport=viewport) as reader:
+        for name in ("index.html", "reference.html", "notation.html", "student.html"):
+            tables = reader.open(name).locator("main table")
+            assert tables.count() >= 1
+            wide = tables.evaluate_all("all => all.filter(t => t.scrollWidth > t.parentElement.clientWidth).length")
+            assert wide == 0, name
 
 
 def test_paper_is_white_and_unfolded_and_the_screen_is_as_before(chromium, served):
@@ -297,6 +300,27 @@ def test_search_finds_a_word_of_a_chapter(chromium, address):
         assert "1 · Softmax" in page.locator("#search-results").inner_text()
 
 
+def test_search_is_reached_asked_and_followed_by_keyboard(chromium, address):
+    with Reader(chromium, address) as reader:
+        page = reader.open("chapters/00_start.html")
+        page.keyboard.press("Control+K")
+        page.locator("input[type=search]:focus").wait_for()
+        page.keyboard.type("temperature")
+        page.keyboard.press("Enter")
+        page.locator("#search-results li a").first.wait_for()
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")  # past the side bar
+        for _ in range(8):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.closest('#search-results') !== null"):
+                break
+        words = page.evaluate("document.activeElement.textContent")
+        page.keyboard.press("Enter")
+        page.wait_for_url(lambda url: "search.html" not in url)
+        assert words.split(" > ")[0] == page.locator("h1").first.inner_text().rstrip("#").strip()
+        assert "temperature" in page.locator("main").inner_text().lower()
+
+
 def test_night_follows_the_system_and_the_button(chromium, served):
     with Reader(chromium, served, scheme="dark") as reader:
         page = reader.open("chapters/01_softmax.html")
@@ -365,6 +389,26 @@ def test_a_chapter_leads_to_its_notebook_on_colab_and_in_jupyterlab(chromium, si
         file = page.get_by_role("link", name="Download notebook").get_attribute("href")
         assert (site / "chapters" / file).read_bytes() == (paths.ROOT / notebook).read_bytes()
     assert reader.missing == []
+
+
+def test_the_link_to_jupyterlab_opens_the_notebook_where_the_course_is_open(chromium, site, server):
+    """Clicked in the browser in which the course was opened. The server here has another port than a reader's has."""
+    lab, _ = server
+    opened_at = book.LAB.partition("/lab/")[0]
+
+    def there(route):
+        route.fulfill(status=302, headers={"Location": route.request.url.replace(opened_at, lab)})
+
+    context = chromium.new_context(viewport=DESK)
+    context.route(f"{opened_at}/**", there)
+    page = context.new_page()
+    page.set_default_timeout(4 * SECONDS)
+    page.goto(f"{lab}/lab?token=t&reset", wait_until="domcontentloaded")
+    page.goto(f"{site.as_uri()}/chapters/01_softmax.html")
+    page.locator("summary", has_text="Open in JupyterLab").click()
+    page.get_by_role("link", name="open the notebook there").click()
+    page.locator(".jp-Notebook h1", has_text="1 · Softmax").wait_for()
+    context.close()
 
 
 def test_previous_and_next_lead_through_the_chapters(chromium, served):

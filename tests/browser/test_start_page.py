@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from learner import SECONDS, Notebook
 
 from autograder import catalogue, record
@@ -48,6 +49,12 @@ def shoot(page, name: str) -> None:
         page.screenshot(path=Path(folder) / f"{name}-{page.theme}.png")
 
 
+def violations(page, part: str) -> list[str]:
+    """What axe objects to in a part of the page; JupyterLab around it is not ours."""
+    found = Axe().run(page, context=part).response["violations"]
+    return [f"{v['id']}: {[node['html'][:120] for node in v['nodes'][:3]]}" for v in found]
+
+
 def row(shown, title: str) -> str:
     return shown.get_by_role("row").filter(has_text=title).inner_text()
 
@@ -60,6 +67,7 @@ def test_who_comes_back_sees_what_is_done_and_goes_on_with_one_click(page, lab, 
     shown = opened(page, lab, server[1])
     page.locator(f"body[data-jp-theme-light='{str(page.theme == 'light').lower()}']").wait_for(state="attached")
     assert "Welcome back." in shown.inner_text()
+    assert violations(page, ".jp-MarkdownViewer") == []
     assert "2 of " in shown.inner_text()
     assert "done" in row(shown, "Start here") and "3 of 3" in row(shown, "Start here")
     assert "●◐○○" in row(shown, "1 · Softmax").replace(" ", "") and "8 of 23" in row(shown, "1 · Softmax")
@@ -75,6 +83,7 @@ def test_who_comes_back_sees_what_is_done_and_goes_on_with_one_click(page, lab, 
 def test_a_newcomer_passes_the_first_check_and_sees_it_ticked_off(page, lab, server, notes):
     began = time.monotonic()
     shown = opened(page, lab, server[1])
+    assert violations(page, ".jp-MarkdownViewer") == []
     assert "Nothing is ticked off yet" in shown.inner_text()
     shoot(page, "start-new")
     shown.get_by_role("link", name="halfway").click()
