@@ -1,5 +1,6 @@
 """The learner's desk: JupyterLab, set up for the course and for nobody to disturb it."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -82,7 +83,8 @@ def command(page: Path, browser: bool, port: int, root: Path = paths.ROOT) -> li
     """The words that start JupyterLab at a page below ``root``."""
     address = "/lab/tree/" + quote(page.relative_to(root).as_posix())
     words = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}", f"--ServerApp.port={port}"]
-    words += [f"--LabApp.default_url={address}", "--log-level=WARN"]  # what is left names the address
+    words += [f"--LabApp.default_url={address}", "--ServerApp.answer_yes=True"]  # Ctrl-C ends it, without a question
+    words += ["--ServerApp.log_level=WARN", "--LabApp.log_level=WARN"]  # what is left names the address
     # Which tabs were open is kept here: in the learner's home it would mix with that of their other work.
     words += [f"--LabApp.workspaces_dir={paths.STATE / 'jupyter' / 'workspaces'}"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
@@ -102,7 +104,7 @@ def environment() -> dict[str, str]:
 
 def open_lab(page: Path, browser: bool, port: int) -> int:
     """Run JupyterLab until it is closed."""
-    try:
-        return subprocess.call(command(page, browser, port), env=environment(), cwd=paths.ROOT)
-    except KeyboardInterrupt:
-        return 0
+    process = subprocess.Popen(command(page, browser, port), env=environment(), cwd=paths.ROOT)
+    while True:
+        with contextlib.suppress(KeyboardInterrupt):  # which reaches JupyterLab too: it closes its kernels, then ends
+            return process.wait()

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -228,3 +229,28 @@ def test_the_start_page_is_made_anew_and_the_tour_stands_in_where_it_cannot_be(p
         "Welcome back." in again and "Run All Above Selected Cell" in again and ">softmax</a> in 1 · Softmax" in again
     )
     assert desk.start_page(tmp_path / "nowhere") == tmp_path / "nowhere" / "00_start" / "00_start.ipynb"
+
+
+def test_ctrl_c_lets_jupyterlab_close_its_kernels_and_waits_for_it(monkeypatch, tmp_path):
+    class Lab:
+        """Hears Ctrl-C twice, as its parent does, and then ends."""
+
+        def __init__(self, words, env, cwd):
+            self.left = [KeyboardInterrupt, KeyboardInterrupt, 0]
+            assert "--ServerApp.answer_yes=True" in words, "else it asks, and nobody is there to answer"
+
+        def wait(self):
+            came = self.left.pop(0)
+            if came is KeyboardInterrupt:
+                raise came
+            return came
+
+    monkeypatch.setattr(desk.subprocess, "Popen", Lab)
+    assert desk.open_lab(paths.derived(paths.NOTEBOOKS, desk.START), False, 8888) == 0
+
+
+def test_jupyterlab_keeps_its_tabs_in_the_courses_folder_and_prints_the_address_alone():
+    words = desk.command(paths.NOTEBOOKS / "START.md", browser=False, port=8888)
+    (tabs,) = (word.partition("=")[2] for word in words if "workspaces_dir" in word)
+    assert Path(tabs).is_relative_to(paths.STATE)
+    assert "--ServerApp.log_level=WARN" in words and "--LabApp.log_level=WARN" in words
