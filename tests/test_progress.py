@@ -254,3 +254,12 @@ def test_jupyterlab_keeps_its_tabs_in_the_courses_folder_and_prints_the_address_
     (tabs,) = (word.partition("=")[2] for word in words if "workspaces_dir" in word)
     assert Path(tabs).is_relative_to(paths.STATE)
     assert "--ServerApp.log_level=WARN" in words and "--LabApp.log_level=WARN" in words
+
+
+def test_the_first_check_is_less_than_two_minutes_of_reading_away():
+    cells = json.loads(paths.derived(paths.NOTEBOOKS, desk.START).read_text(encoding="utf-8"))["cells"]
+    texts = ["".join(cell["source"]) for cell in cells]
+    first = next(i for i, text in enumerate(texts) if text.endswith("check(halfway)"))
+    prose = [text for text, cell in zip(texts[:first], cells, strict=False) if cell["cell_type"] == "markdown"]
+    read = re.sub(r"<details>.*?</details>", "", " ".join(prose), flags=re.DOTALL)
+    assert len(read.split()) < 400, "at 200 words a minute"

@@ -1,7 +1,6 @@
 """The first minute and the hundredth day: the start page in a real JupyterLab, and where its link leads."""
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -81,7 +80,6 @@ def test_who_comes_back_sees_what_is_done_and_goes_on_with_one_click(page, lab, 
 
 
 def test_a_newcomer_passes_the_first_check_and_sees_it_ticked_off(page, lab, server, notes):
-    began = time.monotonic()
     shown = opened(page, lab, server[1])
     assert violations(page, ".jp-MarkdownViewer") == []
     assert "Nothing is ticked off yet" in shown.inner_text()
@@ -95,7 +93,6 @@ def test_a_newcomer_passes_the_first_check_and_sees_it_ticked_off(page, lab, ser
         notebook.run(cell)
     notebook.run(notebook.cell("check(halfway)"))
     notebook.cell("check(halfway)").get_by_role("region", name="Check of halfway").wait_for()
-    assert time.monotonic() - began < 120
     notebook.run(notebook.cell("progress()"))
     answer = notebook.cell("progress()").get_by_role("region", name="Your way through the course")
     answer.wait_for()
