@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 2 · Averaging with weights
 #
-# **What was the temperature at noon, when nobody looked?**
+# **How warm was it at noon, when nobody looked?**
 #
 # A thermometer was read 41 times in a day, at odd moments. Somebody looked at seven past eleven, somebody at three past
 # one; at noon nobody did. And it is a bad thermometer, up to a degree or two off. What would you answer, and how?
@@ -40,7 +40,7 @@ def day(seed):
 
 
 hours, degrees = day(5)
-print("first readings:", ", ".join(f"{d}° at {h:.2f} h" for h, d in zip(hours[:4], degrees[:4], strict=True)))
+print("first readings:", ", ".join(f"{d}° at {h:.2f} h" for h, d in zip(hours[:3], degrees[:3], strict=True)))
 
 
 # %% tags=["demo", "hide-input"] alt="Readings of temperature between eight in the morning and four in the afternoon. A rod stands upright at noon with a ring on it. From the readings coiled springs run to the ring, thick ones from readings close to noon, thin ones from those further off, none from early and late. The nearer a reading, the larger its dot. Below, a bell stands over noon, and under it each reading has a bar for its share."
@@ -340,13 +340,13 @@ interactive.kernel_slider(hours, degrees, query=12.0, width=0.8, xlabel="hour", 
 # %% [markdown]
 # ### You have met this knob
 #
-# The width turns nearest neighbour into the mean. In chapter 1 another knob turned argmax into the uniform
-# distribution. It is the same one. Call the distance $d$, and let the score be $-d^2$ alone; then
+# The width turns nearest neighbour into the mean. In chapter 1 another knob, the temperature, turned argmax into the
+# uniform distribution. It is the same one. Call the distance $d$, and let the score be $-d^2$ alone; then
 #
 # $$\mathrm{softmax}\Bigl(-\frac{d^2}{2\sigma^2}\Bigr) = \mathrm{softmax}\Bigl(\frac{-d^2}{\tau}\Bigr)
 # \qquad\text{with the temperature}\qquad \tau = 2\sigma^2.$$
 #
-# A narrow bell is a cold softmax: it freezes on the nearest key. A wide bell is a hot one. The last column counts how
+# A narrow bell is a cold softmax: it freezes on the nearest key. A wide bell is a hot one. Below, the last column counts how
 # many readings are really asked: $e^{H}$ with the entropy $H = -\sum_i w_i \ln w_i$, the same number as $2^H$ in bits.
 
 # %% tags=["demo"]
@@ -698,7 +698,7 @@ learned = learn(gauges, rain, fixed)
 for name, W in (("fixed", fixed), ("learned", learned)):
     print(f"{name:8} error at 1,000 new places: {error_on_fresh(gauges, rain, W, 0):.4f}")
 
-# %% tags=["demo", "hide-input"] alt="Three maps of the same 300 gauges in a country of parallel bands that run from upper left to lower right. Left: the bands and the gauges coloured by rain. Middle: the ink of the fixed round bell, a small cluster about the query. Right: the ink of the learned similarity, a thin strip of dots along one band, from one end of the country to the other."
+# %% tags=["demo", "hide-input"] alt="Three maps of the same 300 gauges in a country of parallel bands that run from upper left to lower right. Left: the bands and the gauges coloured by rain. Middle: the ink of the fixed round bell, a small cluster about the query. Right: the ink of the learned similarity, a thin strip of dots along one band, reaching far along it to both sides."
 asked_place = torch.tensor([[0.1, 0.15]], dtype=torch.float64)
 with plotting.house_style():
     fig, axes = plt.subplots(1, 3, figsize=(9.6, 3.5), sharey=True)
@@ -719,7 +719,7 @@ with plotting.house_style():
 
 # %% [markdown]
 # Nobody told it about ridges. It was told only to predict each gauge from the others, and it learned *whom to ask*: its
-# ink runs along the slope, from one end of the country to the other, and not a step across. The pot of ink is the same;
+# ink runs along the slope, far to both sides, and not a step across. The pot of ink is the same;
 # the aim is better.
 #
 # ### A list of useless facts
@@ -769,8 +769,8 @@ print(" " * 20 + "".join(f"{loss:8.3f}" for loss in overfitted))
 # The fixed bell drowns. With eight useless facts it is hardly better than no bell at all: in ten dimensions nobody is
 # near. The learned one with two rows does not care, up to sixteen of them, because it learns not to look.
 #
-# And the square one? Read its own opinion, in the last line. By that, 32 useless facts made it only a little worse; the
-# truth is that it is far worse than the mean. Leave-one-out is an honest judge of *one* number. With a
+# And the square one? Read its own opinion, in the last line. By that, 32 useless facts made its
+# error half as large again; the truth is that it grew about two hundredfold, and is far worse than the mean. Leave-one-out is an honest judge of *one* number. With a
 # thousand entries to adjust, one finds a way to please any judge. Two rows are less free, and better off. Every head of
 # a Transformer strikes the same bargain: its projections have few rows, a number that is called $d_k$.
 #
@@ -783,13 +783,13 @@ print(" " * 20 + "".join(f"{loss:8.3f}" for loss in overfitted))
 x, y, _ = country(300, 8, seed=0)
 start = torch.randn(2, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) / 10**0.5
 print(f"8 useless features; the mean of all gauges has an error of {mean_only:.3f}\n")
-print(f"{'':30}{'loss it saw':>12}{'leave-one-out':>15}{'at new places':>15}{'own share':>11}")
+print(f"{'':25}{'loss it saw':>12}{'leave-one-out':>14}{'at new places':>14}{'own share':>10}")
 for shape, first in (("two rows", start), ("square", best_round(x, y))):
-    for name, itself in (("leaves itself out", False), ("sees itself", True)):
+    for name, itself in (("without itself", False), ("with itself", True)):
         W = learn(x, y, first, itself)
         seen, honest, fresh = mean_error(x, y, W, itself), mean_error(x, y, W), error_on_fresh(x, y, W, 8)
         own = torch.softmax(stretched_scores(x, x, W), dim=-1).diagonal().mean()
-        print(f"{shape + ', ' + name:30}{seen:12.4f}{honest:15.4f}{fresh:15.4f}{own:11.1%}")
+        print(f"{shape + ', ' + name:25}{seen:12.4f}{honest:14.4f}{fresh:14.4f}{own:10.1%}")
 
 # %% [markdown]
 # Compare the first two lines: a *smaller* loss and a *greater* error. Then look at the last. Its loss is as good as 0,

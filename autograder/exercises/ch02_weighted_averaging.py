@@ -84,6 +84,12 @@ def test_only_distances_in_widths_count(student, rng):
         "Hours became minutes, the width too: is distance divided by width before it is squared?",
         tolerance=1e-6,
     )
+    expect.close(
+        student.gaussian_weights(1e-4 * queries, 1e-4 * keys, 0.8e-4),
+        stays,
+        "In a large unit all numbers are small: is the distance divided by the width itself, with nothing added to it?",
+        tolerance=1e-6,
+    )
 
 
 @gaussian_weights.check(points=1)
@@ -149,6 +155,14 @@ def takes_the_width_for_the_variance(queries, keys, width):
     """This is what comes out when the width is not squared: −distance² / (2 · width). Then `width` plays the variance.
     It is the standard deviation, a length like the distance itself, so that only their ratio counts."""
     return softmax(-(_distance(queries, keys) ** 2) / (2 * width))
+
+
+@gaussian_weights.misconception(caught_by=test_only_distances_in_widths_count)
+def holds_the_width_above_a_floor(queries, keys, width):
+    """A small width was replaced by a larger one, so that nothing is divided by too little. What is small depends on
+    the unit: in kilometres every walk is. `width` is greater than 0, and softmax can bear what comes out of the
+    division."""
+    return softmax(-((_distance(queries, keys) / max(width, 1e-3)) ** 2) / 2)
 
 
 @gaussian_weights.misconception(caught_by=test_gaussian_weights_of_known_numbers)
@@ -481,6 +495,11 @@ def test_pool_takes_vectors_for_values(student, rng):
         reference.attention_pool(weights, values),
         "Which axis of the values counts the keys? Does the axis of features stay?",
     )
+    expect.close(
+        student.attention_pool(weights[:1], values[:, :1]),
+        reference.attention_pool(weights[:1], values[:, :1]),
+        "One query and one feature are axes of length 1, and stay: is there a `squeeze`?",
+    )
 
 
 @attention_pool.check(points=1)
@@ -610,6 +629,13 @@ def runs_softmax_again(weights, values):
     """The weights went through softmax once more. They are shares already; a second softmax sees numbers between 0 and
     1 and flattens them (chapter 1, the trap with no error message)."""
     return softmax(np.asarray(weights, float)) @ values
+
+
+@attention_pool.misconception(caught_by=test_pool_takes_vectors_for_values)
+def squeezes(weights, values):
+    """The numbers are right, but `squeeze` removes every axis of length 1, also one that belongs there: a single
+    query, or a single feature. Whoever relies on the shape is then out of step."""
+    return (weights @ values).squeeze()
 
 
 @attention_pool.misconception(caught_by=test_pool_of_known_numbers)
@@ -833,6 +859,20 @@ def matches_itself(x, y, width):
     wins with a loss of 0, which says nothing about new points. A *score* of 0 on the diagonal takes nothing out: it is
     the score that a point gives itself anyway, the greatest there is. The score of what is left out is −∞."""
     return np.mean((y - _predicted(x, y, width, fill=0.0)) ** 2)
+
+
+@leave_one_out_loss.misconception(caught_by=test_each_point_is_predicted_from_all_the_others)
+def measures_nearness_by_value(x, y, width):
+    """The distances were taken between the values y. Who is near is decided by where the points are, by x; the
+    values are what is averaged."""
+    return np.mean((y - _predicted(y, y, width)) ** 2)
+
+
+@leave_one_out_loss.misconception(caught_by=test_two_points_predict_each_other)
+def squares_the_mean_error(x, y, width):
+    """This is the square of the mean error. Errors upwards and downwards cancel in it. Square each error first, then
+    take the mean."""
+    return np.mean(y - _predicted(x, y, width)) ** 2
 
 
 @leave_one_out_loss.misconception(caught_by=test_two_points_predict_each_other)
