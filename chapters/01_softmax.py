@@ -1051,3 +1051,6 @@ print("output", (p @ values).numpy().round(3), " cat's own value", corners[0])
 #   two.
 # - P. Blanchard, D. J. Higham, N. J. Higham, "Accurately Computing the Log-Sum-Exp and Softmax Functions", 2021.
 #   Rounding errors of the formulas in this chapter, proved.
+#
+# **Next:** [2 · Averaging with weights](../02_weighted_averaging/02_weighted_averaging.ipynb). There the shares come from
+# distances, and you meet query, key and value.

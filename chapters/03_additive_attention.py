@@ -39,7 +39,7 @@ guests = ["Ada", "Ben", "Cleo", "Dan", "Eva"]
 hats = np.array([0, 1, 0, 2, 0])  # the number of each guest's hat in HATS
 
 
-# %% tags=["demo", "hide-input"] alt="Two panels, each with five guests in a row: Ada, Cleo and Eva with blue hats, Ben with an orange one, Dan with a green one. Above them two bars, the answers to the questions Ben? and Dan?. Ribbons rise from the guests into the bars. Left, nobody asks: all ribbons are equally wide, and both bars are three fifths blue, one fifth orange, one fifth green. Right, somebody asks: Ben's bar is nearly all orange, Dan's nearly all green."
+# %% tags=["demo", "hide-input"] alt="Two panels, each with five guests in a row: Ada, Cleo and Eva with blue hats, Ben with an orange one, Dan with a green one. Above them two bars, the answers to the questions Ben? and Dan?. Ribbons rise from the guests into the bars. Left, the question is not heard: all ribbons are equally wide, and both bars are three fifths blue, one fifth orange, one fifth green. Right, it is heard: Ben's bar is nearly all orange, Dan's nearly all green."
 def draw_flow(ax, weights, questions, title):
     """Guests below, one answer a question above; a ribbon from each guest, as wide as its weight."""
     down = np.linspace(0, 1, 50)
@@ -69,8 +69,8 @@ with plotting.house_style():
     fig, (left, right) = plt.subplots(1, 2, figsize=(10, 3.9))
     questions = ["Ben?", "Dan?"]
     asked = softmax(np.array([[0.0, 4.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 4.0, 0.0]]))  # made up; learned further down
-    draw_flow(left, np.full((2, 5), 0.2), questions, "nobody asks")
-    draw_flow(right, asked, questions, "somebody asks")
+    draw_flow(left, np.full((2, 5), 0.2), questions, "the question is not heard")
+    draw_flow(right, asked, questions, "the question is heard")
     plt.show()
 
 # %% [markdown]
@@ -138,7 +138,7 @@ def value_attention(values, w, b):
 #
 # Let it play the party game. A value is a hat, written as a one-hot vector: blue is $(1, 0, 0, 0)$. Then an average of
 # hats is itself a list of shares, one a colour, and can be read as an answer: *60% blue, 20% orange, 20% green*. Ask for
-# every guest once, and let the loss be the mean of $-\ln(\text{share of the right colour})$.
+# every guest once, and let the loss be the mean of $-\ln p$, with $p$ the share of the right colour.
 #
 # **Guess first:** on this party, with 3 blue hats, 1 orange and 1 green, what is the lowest loss that any $w$ and $b$
 # can reach?
@@ -303,7 +303,7 @@ with plotting.house_style():
 # ## All pairs at once
 #
 # Now the code. Vectors are rows here, so $W_q\, q$ becomes `queries @ W_q`, with the matrix stored the other way round,
-# `(d_q, d_hidden)`. The queries become `(T, d_hidden)`, the keys `(S, d_hidden)`. Every row of the one is to be added to every row of the other. **What does a plain `+` do?** Guess for
+# `(d_q, d_hidden)`. The queries become `(T, d_hidden)`, the keys `(S, d_hidden)`. Every row of the one is to be added to every row of the other. **What does a plain `+` do?** Wanted is $(T, S, 13)$. Guess for
 # $T = 1$, $T = 5$ and $T = 3$, with $S = 5$ keys and 13 hidden units.
 
 # %% tags=["demo"]
@@ -312,8 +312,8 @@ for T in (1, 5, 3):
     try:
         came = f"a sum of shape {(a + b).shape}"
     except ValueError as error:
-        came = f"an error: {error}"
-    print(f"T = {T}: wanted is (T, S, 13) = {(T, 5, 13)}; `a + b` gives {came}")
+        came = f"an error: {str(error).split(' together')[0]}"
+    print(f"T = {T}: wanted is {(T, 5, 13)}, came {came}")
 
 # %% [markdown]
 # With one query it works *by luck*: NumPy repeats the single row. With three it fails, which is kind. With five queries
@@ -415,6 +415,7 @@ with interactive.once_solved("additive_scores"):
             ax.set_title(title)
         for ax in axes.flat:
             ax.set(xticks=[], yticks=[])
+            ax.spines[:].set(visible=True, alpha=0.4)
         plt.show()
 
 # %% [markdown]
@@ -718,7 +719,7 @@ with interactive.once_solved("AdditiveAttention"):
     print(f"with tanh, the loss is 1% under the floor at step {step[loss < 0.99 * floor][0]:.0f}")
     print(f"with tanh, the question is as large as the key's part at step {step[question > key][0]:.0f}")
     counts = {name: sum(p.numel() for p in trained(name)[0].parameters()) for name in makers}
-    print("parameters:", counts)
+    print("parameters:", "; ".join(f"{name} {count}" for name, count in counts.items()))
     print(f"{time.perf_counter() - started:.1f} s for all three")
 
 # %% [markdown]
@@ -893,12 +894,13 @@ with interactive.once_solved("AdditiveAttention"):
 # stayed. You will build that translator in chapter 6, around the module that you have just written.
 #
 # What does it cost? The projections $W_k k_s$ do not depend on the query: $S$ of them serve all $T$ questions. But the
-# tanh has to be taken for every pair and every hidden unit, $T \cdot S \cdot d_\text{hidden}$ numbers.
+# tanh has to be taken for every pair and every hidden unit, $T \cdot S \cdot d_\text{hidden}$ numbers. In float32, with 64
+# hidden units:
 
 # %% tags=["demo"]
 for T in (50, 500, 5000):
     table, hidden = 4 * T * T, 4 * T * T * 64
-    print(f"T = S = {T:4}: weights {table / 1e6:8.2f} MB, hidden layer of 64 units {hidden / 1e6:9.1f} MB, in float32")
+    print(f"T = S = {T:4}: weights {table / 1e6:8.2f} MB, hidden layer {hidden / 1e6:7.1f} MB")
 
 # %% [markdown]
 # That is the other reason for chapter 4. A dot product needs the table and nothing more.
@@ -996,4 +998,5 @@ for T in (50, 500, 5000):
 #   kinds compared over many runs; the additive one came out slightly ahead there.
 # - A. Vaswani et al., "Attention Is All You Need", 2017. Section 3.2.1 compares the two, and scales the dot product.
 #
-# **Next:** chapter 4 keeps the product and drops the rest. Then the scores need a scale, and you will derive it.
+# **Next:** [4 · Scaled dot-product attention](../04_scaled_dot_product/04_scaled_dot_product.ipynb) keeps the product and
+# drops the rest. Then the scores need a scale, and you will derive it.

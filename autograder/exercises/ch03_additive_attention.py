@@ -194,6 +194,13 @@ def never_sums(values, w, b):
 
 
 @value_attention.misconception(caught_by=test_value_attention_of_known_numbers)
+def sums_the_features(values, w, b):
+    """The weighted values were summed over their features, so one number is left for each position. The sum runs over
+    the positions, `axis=-2`, and the features stay: an average of vectors is a vector."""
+    return (softmax(values @ w + b)[..., None] * values).sum(-1)
+
+
+@value_attention.misconception(caught_by=test_value_attention_of_known_numbers)
 def takes_the_mean_of_the_weighted(values, w, b):
     """The weighted values were averaged, not summed. The weights add up to one already; dividing by S once more makes
     the answer S times too small."""
@@ -493,6 +500,13 @@ def takes_the_dot_product(queries, keys, W_q, W_k, v):
     """This is the dot product of the two projections: multiplied and summed, with no tanh and no v. That is chapter 4.
     Here the projections are added, bent, and then multiplied with v."""
     return queries @ W_q @ np.swapaxes(keys @ W_k, -1, -2)
+
+
+@additive_scores.misconception(caught_by=test_scores_of_known_numbers)
+def weighs_the_products(queries, keys, W_q, W_k, v):
+    """The two projections were multiplied, unit by unit, and weighted with v. That is a dot product with weights: a
+    good score, but not this one. Here the projections are added, bent by tanh, and then multiplied with v."""
+    return (queries @ W_q * v) @ np.swapaxes(keys @ W_k, -1, -2)
 
 
 @additive_scores.misconception(caught_by=test_scores_of_known_numbers)
@@ -1029,10 +1043,11 @@ def test_the_module_has_three_matrices(student, rng):
     module, ours, _ = _asked(student, rng)
     found = {name: tuple(value.shape) for name, value in module.parameters().items()}
     wanted = {name: tuple(value.shape) for name, value in ours.named_parameters()}
+    biased = " and ".join(f"`{name.removesuffix('.bias')}`" for name in found if name.endswith(".bias"))
     expect.true(
         found == wanted,
         f"Your module has {_listed(found)}; expected is {_listed(wanted)}.",
-        "Is there a bias that should not be there, or a layer too many?",
+        f"Is `bias=False` missing in {biased}?" if biased else "Is there a layer too many?",
     )
 
 
@@ -1156,11 +1171,45 @@ class AdditiveWithBiases(_InSteps):
     """The layers have biases, which `nn.Linear` makes unless told not to. The formula has none. Write
     `nn.Linear(…, bias=False)`, three times."""
 
+    biased = ("W_q", "W_k", "v")
+
     def __init__(self, d_q, d_k, d_hidden):
         torch.nn.Module.__init__(self)  # no layer is drawn but these, so that the biases are those that a student gets
-        self.W_q = torch.nn.Linear(d_q, d_hidden)
-        self.W_k = torch.nn.Linear(d_k, d_hidden)
-        self.v = torch.nn.Linear(d_hidden, 1)
+        self.W_q = torch.nn.Linear(d_q, d_hidden, bias="W_q" in self.biased)
+        self.W_k = torch.nn.Linear(d_k, d_hidden, bias="W_k" in self.biased)
+        self.v = torch.nn.Linear(d_hidden, 1, bias="v" in self.biased)
+
+
+@AdditiveAttention.misconception(caught_by=test_the_module_has_three_matrices)
+class AdditiveWithABiasOfTheQuery(AdditiveWithBiases):
+    """`W_q` has a bias, which `nn.Linear` makes unless told not to. The formula has none: `bias=False` belongs into all
+    three layers, and is missing in this one."""
+
+    biased = ("W_q",)
+
+
+@AdditiveAttention.misconception(caught_by=test_the_module_has_three_matrices)
+class AdditiveWithABiasOfTheKey(AdditiveWithBiases):
+    """`W_k` has a bias, which `nn.Linear` makes unless told not to. The formula has none: `bias=False` belongs into all
+    three layers, and is missing in this one."""
+
+    biased = ("W_k",)
+
+
+@AdditiveAttention.misconception(caught_by=test_the_module_has_three_matrices)
+class AdditiveWithABiasOfTheScore(AdditiveWithBiases):
+    """`v` has a bias, which `nn.Linear` makes unless told not to. It moves all scores alike, so the softmax erases it:
+    the answers are right, and yet it is a parameter that never learns. Write `nn.Linear(d_hidden, 1, bias=False)`."""
+
+    biased = ("v",)
+
+
+@AdditiveAttention.misconception(caught_by=test_the_module_has_three_matrices)
+class AdditiveWithBiasesInside(AdditiveWithBiases):
+    """`W_q` and `W_k` have biases, which `nn.Linear` makes unless told not to. The formula has none: `bias=False`
+    belongs into all three layers."""
+
+    biased = ("W_q", "W_k")
 
 
 @AdditiveAttention.misconception(caught_by=test_the_module_has_three_matrices)
@@ -1178,6 +1227,18 @@ class AdditiveWithHiddenParameters(_InSteps):
     def scores(self, queries, keys):
         W_q, W_k, v = self.layers
         return v(torch.tanh(W_q(queries)[:, :, None] + W_k(keys)[:, None]))[..., 0]
+
+
+@AdditiveAttention.misconception(caught_by=test_the_module_has_three_matrices)
+class AdditiveWithALayerTooMany(AdditiveWithBiases):
+    """There is a layer for the values, too, which is never asked. The values are averaged as they come: three layers
+    are enough, `W_q`, `W_k` and `v`."""
+
+    biased = ()
+
+    def __init__(self, d_q, d_k, d_hidden):
+        super().__init__(d_q, d_k, d_hidden)
+        self.W_v = torch.nn.Linear(d_hidden, d_hidden, bias=False)
 
 
 @AdditiveAttention.misconception(caught_by=test_the_module_answers_every_query)
