@@ -219,11 +219,10 @@ with plotting.house_style():
 q = np.random.default_rng(0).normal(size=(1000, 2)) * 5
 for name, k in (("equal", keys), ("uneven", uneven)):
     gap = np.abs(softmax(by_distance(q, k)) - softmax(by_dot_product(q, k))).max()
-    print(f"keys of {name} length: greatest difference between the two kinds of share {gap:.1e}")
+    print(f"keys of {name} length: the two kinds of share differ by {gap:.1e} at most")
 first = shares.argmax(-1) == 0
-print(
-    f"by dot product, blue has the greatest share at {first.sum()} of {first.size:,} points; its best is {shares[..., 0].max():.0%}"
-)
+best = shares[..., 0].max()
+print(f"by dot product, blue is ahead at {first.sum()} of {first.size:,} points; its best share is {best:.0%}")
 
 # %% [markdown]
 # By dot product, a long key is heard from far around. And blue is gone: there is *no query at all* that gets more of it
@@ -264,7 +263,7 @@ print(
 # <details><summary>Hint 1: the idea</summary>
 #
 # These are *not* all pairs of the two lists: query $p$ meets key $p$ only, so that the scores are independent. Multiply entry by entry and
-# sum over the features. (What was a mistake a moment ago is right here.)
+# sum over the features. (In `dot_scores` that would be a mistake. Here it is right.)
 #
 # </details>
 #
@@ -545,8 +544,8 @@ with interactive.once_solved("scaled_dot_product_attention"):
 #
 # $$S = \frac{Q K^\top}{\sqrt{d_k}}, \qquad P = \mathrm{softmax}(S), \qquad O = P V.$$
 #
-# (From here on $S$ is the *table* of scores, as in most papers. The number of keys, which bore that name, is not needed
-# again.)
+# (In formulas, $S$ is from here on the *table* of scores, as in most papers. In shapes such as `(S, d_k)` it remains the
+# number of keys.)
 #
 # **From the output to the values.** $o_t = \sum_s P_{ts} v_s$: value $s$ went into the output of every query $t$, with
 # weight $P_{ts}$. So from each it gets that part of the gradient back,
@@ -708,11 +707,11 @@ with interactive.once_solved("attention_vjp"):
             ax.legend(loc="lower left")
         axes[0].set_ylabel("length of the gradient at q")
         plt.show()
+    print(f"{'':8}" + "".join(f"{name:>20}" for name in loudness))
+    print(f"{'d':>8}" + f"{'median':>12}{'mean':>8}" * 2)
     for d in (4, 512, 2048):
         row = [found[list(widths).index(d)] for found in loudness.values()]
-        print(f"d = {d:4}: " + ", ".join(
-            f"{name}: median {np.median(x):.4f}, mean {x.mean():.2f}" for name, x in zip(loudness, row, strict=True)
-        ))  # fmt: skip
+        print(f"{d:8}" + "".join(f"{np.median(x):12.4f}{x.mean():8.2f}" for x in row))
 
 # %% [markdown]
 # So it is not as everyone says. Without the scale **the average gradient does not vanish at all**; it is even larger
@@ -760,16 +759,15 @@ def steps_to(share, ahead):
 
 with plotting.house_style():
     fig, axes = plt.subplots(1, 2, figsize=(9.2, 3.9), sharey=True)
-    report = []
+    report = [f"{'words right':14}{'at the start':>13}{'at the end':>12}{'90% at step':>13}   median share"]
     for ax, scaled, colour in ((axes[0], True, BLUE), (axes[1], False, ORANGE)):
         ahead, shares = private_queries(scaled)
         ax.plot(np.arange(1, 1001), shares / np.log(10), "-", color=colour, linewidth=1, alpha=0.7)
         ax.set(xscale="log", xlabel="step", ylim=(-40, 1), title="q · k / √d" if scaled else "q · k")
         typical = (shares[[0, -1]].median(-1).values / np.log(10)).tolist()
         report.append(
-            f"{'with the scale' if scaled else 'without':15} right at the start {ahead[0].float().mean():4.0%}, at the end "
-            f"{ahead[-1].float().mean():4.0%}; 90% right at step: {steps_to(0.9, ahead)}; "
-            f"median share: 10^{typical[0]:.1f}, then 10^{typical[1]:.1f}"
+            f"{'with the scale' if scaled else 'without':14}{ahead[0].float().mean():13.0%}{ahead[-1].float().mean():12.0%}"
+            f"{steps_to(0.9, ahead):>13}   10^{typical[0]:.1f} to 10^{typical[1]:.1f}"
         )
     axes[0].set_yticks([0, -10, -20, -30, -40], labels=["1", *(f"$10^{{-{n}}}$" for n in (10, 20, 30, 40))])
     axes[0].set_ylabel("share of the right entry")
@@ -801,7 +799,7 @@ print("\n".join(report))
 # %% [markdown]
 # No rate saves it, and Adam does not either. Adam turns up the volume of a gradient *as a whole*. What it makes louder
 # is the quarrel of the wrong entries: the word moves from one of them to the next, or to a draw between two. The voice
-# of the right entry is weaker by a factor of $10^{-18}$, and it stays so, however loud the others are made. (The one
+# of the right entry is $10^{18}$ times weaker, and it stays so, however loud the others are made. (The one
 # "never" *with* the scale is only slow: SGD at a rate of 0.01 needs more than 600 steps.)
 #
 # ### A run that does not
@@ -1014,7 +1012,8 @@ print("plain mean of all values", *(f"{x:6.2f}" for x in v.mean(0)))
 #   argument by variances.
 # - H. Ramsauer et al., "Hopfield Networks is All You Need", 2020. Attention as one step of an associative memory, which
 #   can store exponentially many patterns.
-# - T. Dao et al., "FlashAttention", 2022. Uses $\sum_s P_{ts}\,dP_{ts} = g_t \cdot o_t$ on the way back.
+# - T. Dao et al., "FlashAttention: Fast and Memory-Efficient Exact Attention with IO-Awareness", 2022. Uses
+#   $\sum_s P_{ts}\,dP_{ts} = g_t \cdot o_t$ on the way back.
 # - G. Yang et al., "Tensor Programs V: Tuning Large Neural Networks via Zero-Shot Hyperparameter Transfer", 2022. Why
 #   $1/d$ may be the better factor for a trained model.
 #

@@ -1171,7 +1171,7 @@ class AdditiveWithBiases(_InSteps):
     """The layers have biases, which `nn.Linear` makes unless told not to. The formula has none. Write
     `nn.Linear(…, bias=False)`, three times."""
 
-    biased = ("W_q", "W_k", "v")
+    biased: tuple[str, ...] = ("W_q", "W_k", "v")
 
     def __init__(self, d_q, d_k, d_hidden):
         torch.nn.Module.__init__(self)  # no layer is drawn but these, so that the biases are those that a student gets

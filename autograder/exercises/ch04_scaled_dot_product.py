@@ -141,6 +141,20 @@ def multiplies_elementwise_and_sums(q, k):
 
 
 @dot_scores.misconception(caught_by=test_dot_scores_of_known_numbers)
+def takes_the_distance(q, k):
+    """This is −½ · distance², the score of chapter 2. It differs from the dot product by the lengths of query and key.
+    Here the plain sum of products is wanted."""
+    return -((q[..., :, None, :] - k[..., None, :, :]) ** 2).sum(-1) / 2
+
+
+@dot_scores.misconception(caught_by=test_dot_scores_of_known_numbers)
+def squeezes(q, k):
+    """The numbers are right, but `squeeze` removes every axis of length 1, also one that belongs there: a single query
+    is a table with one row. Leave it out: `@` makes no axis that is too many."""
+    return reference.dot_scores(q, k).squeeze()
+
+
+@dot_scores.misconception(caught_by=test_dot_scores_of_known_numbers)
 def multiplies_elementwise(q, k):
     """This is the product entry by entry, of which nothing is summed. A score is one number for a pair: the sum of
     the products over the features."""
@@ -277,7 +291,9 @@ score_variance = Exercise(
     forbidden=("attnlab.dot_product.score_variance",),
 )
 
-# The variance of 4096 measured scores strays by about 2.5% (one standard deviation): this is ten times that.
+# Whoever takes the scores of all pairs makes MANY² of them: few enough that there is time left to say what is wrong.
+MANY = 2048
+# The variance of so many measured scores strays by about 3.5% (one standard deviation): this is seven times that.
 STRAY = 0.25
 
 
@@ -293,7 +309,7 @@ def _two_numbers(answer):
 
 
 def _measured(student, d_k, rng):
-    return _two_numbers(student.score_variance(d_k, rng=np.random.default_rng(rng.integers(2**32))))
+    return _two_numbers(student.score_variance(d_k, rng=np.random.default_rng(rng.integers(2**32)), pairs=MANY))
 
 
 @score_variance.check(points=1)
@@ -325,9 +341,9 @@ def test_the_variance_of_scaled_scores_is_one(student, rng):
 def test_the_variances_are_measured(student, rng):
     """They are measured with the generator that is passed in: the same seed, the same numbers; another seed, others."""
     seed = int(rng.integers(2**32))
-    first = _two_numbers(student.score_variance(17, rng=np.random.default_rng(seed)))
-    again = _two_numbers(student.score_variance(17, rng=np.random.default_rng(seed)))
-    other = _two_numbers(student.score_variance(17, rng=np.random.default_rng(seed + 1)))
+    first = _two_numbers(student.score_variance(17, rng=np.random.default_rng(seed), pairs=MANY))
+    again = _two_numbers(student.score_variance(17, rng=np.random.default_rng(seed), pairs=MANY))
+    other = _two_numbers(student.score_variance(17, rng=np.random.default_rng(seed + 1), pairs=MANY))
     expect.close(
         np.array(again), np.array(first), "Do all of your random numbers come from `rng`, and from nowhere else?"
     )
@@ -341,13 +357,14 @@ def test_the_variances_are_measured(student, rng):
         all(abs(got / want - 1) < STRAY for got, want in zip(first, (17, 1), strict=True)),
         f"For d_k = 17 your numbers are {expect.number(first[0])} and {expect.number(first[1])}; "
         "they should come out near 17 and 1.",
-        "Do you draw enough pairs, a few thousand?",
+        "Do you draw as many pairs as `pairs` says?",
     )
 
 
 @score_variance.check(points=1)
 def test_five_pairs_are_five_scores(student, rng):
-    """Five pairs, drawn as the text says, are five scores: both numbers are *their* variance, before and after."""
+    """Five pairs, drawn as the text says, are five scores: both numbers are the variance of these five, before and
+    after."""
     seed, d_k = int(rng.integers(2**32)), 7
     got = np.array(_two_numbers(student.score_variance(d_k, rng=np.random.default_rng(seed), pairs=5)))
     scores = _scores(d_k, np.random.default_rng(seed), 5)
@@ -430,7 +447,7 @@ def gives_the_scaled_first(d_k, rng, pairs=4096):
 def compares_vectors_with_themselves(d_k, rng, pairs=4096):
     """The keys are the queries themselves, so each score is a squared length. Its variance is 2 d_k, and its mean is
     not 0. Draw the keys anew: q and k must be independent."""
-    q = rng.standard_normal((4096, d_k))
+    q = rng.standard_normal((pairs, d_k))
     scores = (q * q).sum(-1)
     return scores.var(), (scores / np.sqrt(d_k)).var()
 
@@ -447,15 +464,15 @@ def averages_the_products(d_k, rng, pairs=4096):
 def never_sums_the_products(d_k, rng, pairs=4096):
     """This is the variance of the single products, which is 1. A score is the sum of d_k of them; sum over the
     features first."""
-    q, k = rng.standard_normal((2, 4096, d_k))
+    q, k = rng.standard_normal((2, pairs, d_k))
     return (q * k).var(), (q * k / np.sqrt(d_k)).var()
 
 
 @score_variance.misconception(caught_by=test_the_variance_of_raw_scores_is_d_k)
 def sums_over_the_pairs(d_k, rng, pairs=4096):
-    """The sum runs over the pairs, so what comes out are d_k numbers with a variance near 4096. Sum over the features,
-    the last axis; take the variance over the pairs."""
-    q, k = rng.standard_normal((2, 4096, d_k))
+    """The sum runs over the pairs, so what comes out are d_k numbers, whose variance is near the number of pairs. Sum
+    over the features, the last axis; take the variance over the pairs."""
+    q, k = rng.standard_normal((2, pairs, d_k))
     scores = (q * k).sum(0)
     return scores.var(), (scores / np.sqrt(d_k)).var()
 
@@ -464,7 +481,7 @@ def sums_over_the_pairs(d_k, rng, pairs=4096):
 def sums_over_everything(d_k, rng, pairs=4096):
     """The sum runs over features *and* pairs, so there is one number left, and one number has no variance. Sum over
     the last axis alone."""
-    q, k = rng.standard_normal((2, 4096, d_k))
+    q, k = rng.standard_normal((2, pairs, d_k))
     scores = np.sum(q * k)
     return scores.var(), (scores / np.sqrt(d_k)).var()
 
@@ -473,7 +490,7 @@ def sums_over_everything(d_k, rng, pairs=4096):
 def draws_from_zero_to_one(d_k, rng, pairs=4096):
     """The entries were drawn evenly from 0 to 1, with `rng.random`. They have neither mean 0 nor variance 1, so the
     variance is far below d_k. Draw standard normal entries: `rng.standard_normal`."""
-    q, k = rng.random((2, 4096, d_k))
+    q, k = rng.random((2, pairs, d_k))
     scores = (q * k).sum(-1)
     return scores.var(), (scores / np.sqrt(d_k)).var()
 
@@ -506,7 +523,7 @@ def lets_every_query_meet_every_key(d_k, rng, pairs=4096):
     25 scores from 5 queries and 5 keys tell less than 25 separate ones would. Query p meets key p alone:
     `(q * k).sum(axis=-1)`."""
     q, k = rng.standard_normal((2, pairs, d_k))
-    # A stripe of the table at a time: 4096 × 4096 numbers are not needed at once.
+    # A stripe of the table at a time: not all of its numbers are needed at once.
     total = squares = 0.0
     for some in np.array_split(q, max(1, pairs // 256)):
         scores = some @ k.T
@@ -763,6 +780,21 @@ def forgets_the_softmax(q, k, v):
     """This is q kᵀ v / √d_k: the softmax is missing, so the scores themselves are the weights. They may be negative,
     and they do not sum to one."""
     return reference.dot_scores(q, k) / np.sqrt(q.shape[-1]) @ v
+
+
+@scaled_dot_product_attention.misconception(caught_by=test_attention_of_known_numbers)
+def compares_directions_alone(q, k, v):
+    """Queries and keys were brought to length 1 first. So a query cannot say how sure it is, and a long key is no
+    louder than a short one. The dot product takes both as long as they are; only √d_k divides it."""
+    q, k = (np.divide(x, np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)) for x in (q, k))
+    return softmax(reference.dot_scores(q, k) / np.sqrt(q.shape[-1])) @ v
+
+
+@scaled_dot_product_attention.misconception(caught_by=test_attention_of_known_numbers)
+def divides_the_average_by_the_number_of_keys(q, k, v):
+    """The average was divided by the number of keys once more. The weights add up to one already: weights times values
+    *is* the average."""
+    return softmax(reference.dot_scores(q, k) / np.sqrt(q.shape[-1])) @ v / k.shape[-2]
 
 
 @scaled_dot_product_attention.misconception(caught_by=test_attention_of_known_numbers)
@@ -1223,6 +1255,20 @@ def exchanges_dq_and_dk(q, k, v, g):
     """The gradients come in another order, dk first. Return them as the arguments come: dq, dk, dv."""
     dq, dk, dv = reference.attention_vjp(q, k, v, g)
     return dk, dq, dv
+
+
+@attention_vjp.misconception(caught_by=test_attention_vjp_of_known_numbers)
+def gives_dk_last(q, k, v, g):
+    """The gradients come in another order, dk last. Return them as the arguments come: dq, dk, dv."""
+    dq, dk, dv = reference.attention_vjp(q, k, v, g)
+    return dq, dv, dk
+
+
+@attention_vjp.misconception(caught_by=test_attention_vjp_of_known_numbers)
+def turns_the_comparison_around(q, k, v, g):
+    """The softmax is taken backwards with the wrong sign, P · (Σ P · dP − dP). What is better than the average has to
+    gain: P · (dP − Σ P · dP)."""
+    return _backwards(q, k, v, g, lambda p, dp: p * ((p * dp).sum(-1, keepdims=True) - dp))
 
 
 @attention_vjp.misconception(caught_by=test_attention_vjp_of_known_numbers)
