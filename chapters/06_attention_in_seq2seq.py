@@ -111,9 +111,9 @@ interactive.road(6)
 
 # %%
 def gru(x, s, W_x, W_s, b_x, b_s):
-    """One step of a GRU: x (B, d_x) comes in, the state s (B, d_s) is renewed."""
+    """One step of a GRU: x (B, d_x) comes in, s (B, d_s) is renewed."""
     d = s.shape[-1]
-    from_x, from_s = x @ W_x + b_x, s @ W_s + b_s  # (B, 3 d_s): for r, z and n
+    from_x, from_s = x @ W_x + b_x, s @ W_s + b_s  # each for r, z and n
     r = 1 / (1 + np.exp(-(from_x + from_s)[:, :d]))
     z = 1 / (1 + np.exp(-(from_x + from_s)[:, d : 2 * d]))
     n = np.tanh(from_x[:, 2 * d :] + r * from_s[:, 2 * d :])
@@ -557,8 +557,8 @@ with plotting.house_style():
     for (name, model), colour in zip(copiers.items(), (ORANGE, BLUE), strict=True):
         shares = [right(model, *rows[n]).float().mean().item() for n in ns]
         ax.plot(ns, shares, "o-", color=colour, label=name)
-        print(f"{name:14}", "".join(f"{share:6.0%}" for share in shares[:8]), "  1 to 8 digits")
-        print(f"{'':14}", "".join(f"{share:6.0%}" for share in shares[8:]), "  9 to 16")
+        print(f"{name:14}{'1–8':>6}", "".join(f"{share:6.0%}" for share in shares[:8]))
+        print(f"{'':14}{'9–16':>6}", "".join(f"{share:6.0%}" for share in shares[8:]))
     days = (dates.LAST - dates.FIRST).days + 1
     heavy = np.log2(days) / np.log2(10)
     print(f"a date: {days:,} days, {np.log2(days):.1f} bits, as heavy as {heavy:.1f} digits")
