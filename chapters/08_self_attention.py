@@ -3,7 +3,7 @@
 #
 # **How does a word find out what it means?**
 #
-# *The crane ate a fish.* You saw a bird. *The crane lifted a beam.* Now it is a machine, and the word is the same, letter
+# *The crane ate a fish.* You saw a bird. *The crane lifted a load.* Now it is a machine, and the word is the same, letter
 # by letter. You were told which one it is by the words around it.
 #
 # A table of word vectors cannot do that. It has one row for *crane*, made before anybody wrote the sentence. So whatever
@@ -39,14 +39,14 @@ INK = plotting.INK
 # Here are five words, placed by hand in a plane: what goes with animals on the right, what goes with machines on the
 # left. *Crane* stands in the middle. Chapter 4's function wants queries, keys and values. We hand it the words of the sentence *three times*.
 
-# %% tags=["demo", "hide-input"] alt="A plane with five words as dots: beam and lifts on the left, fish and eats on the right, crane in the middle above. Two arrows leave crane. The one for the sentence crane eats fish ends on the right, towards fish; the one for crane lifts beam ends on the left, towards beam."
-places = {"crane": (0.0, 1.5), "eats": (1.5, -0.3), "fish": (2.0, 1.0), "lifts": (-1.5, -0.3), "beam": (-2.0, 1.0)}
+# %% tags=["demo", "hide-input"] alt="A plane with five words as dots: load and lifts on the left, fish and eats on the right, crane in the middle above. Two arrows leave crane. The one for the sentence crane eats fish ends on the right, towards fish; the one for crane lifts load ends on the left, towards load."
+places = {"crane": (0.0, 1.5), "eats": (1.5, -0.3), "fish": (2.0, 1.0), "lifts": (-1.5, -0.3), "load": (-2.0, 1.0)}
 with plotting.house_style():
     fig, ax = plt.subplots(figsize=(7.6, 3.3))
     for word, (x, y) in places.items():
         ax.plot(x, y, "o", color=INK, markersize=8)
         ax.text(x, y + 0.16, word, ha="center", va="bottom", fontsize=13)
-    for sentence, colour in (("crane eats fish", BLUE), ("crane lifts beam", ORANGE)):
+    for sentence, colour in (("crane eats fish", BLUE), ("crane lifts load", ORANGE)):
         x = torch.tensor([places[word] for word in sentence.split()])
         crane, *_ = scaled_dot_product_attention(x, x, x).tolist()
         ax.annotate("", crane, places["crane"], arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 2.2})
@@ -186,13 +186,13 @@ with interactive.once_solved("project_qkv"):
     random = torch.Generator().manual_seed(0)
     x = torch.randn(200, 10, 64, generator=random)
     W_q, W_k, W_v = torch.randn(3, 64, 64, generator=random) / 64**0.5
-    report = []
+    report = [f"{'':20}{'own share':>9}{'s(t, s) and s(s, t) differ by up to':>38}"]
     for name, matrices in (("two matrices", (W_q, W_k, W_v)), ("one matrix for both", (W_q, W_q, W_v))):
         q, k, _ = project_qkv(x, *matrices)
         own = attention_weights(q, k).diagonal(dim1=-2, dim2=-1)
         scores = q @ k.mT
         uneven = (scores - scores.mT).abs().max()
-        report.append(f"{name:20} own share {own.mean():6.1%}, s(t, s) and s(s, t) differ by up to {uneven:.3f}")
+        report.append(f"{name:20}{own.mean():9.1%}{uneven:38.3f}")
     print("\n".join(report))
 
 # %% [markdown]
@@ -455,8 +455,9 @@ with interactive.once_solved("SelfAttention"):
         ax.axis("off")
         plt.show()
     moved = (strips[0] - strips[1][seat]).abs().max()
-    print(f"greatest difference between a strip above and the strip at the other end of its line: {moved:.1e}")
-    print(f"greatest difference between the two strips of “the”: {(strips[0][0] - strips[0][3]).abs().max():.1e}")
+    print("greatest difference")
+    print(f"between the two strips at the ends of a line: {moved:.1e}")
+    print(f"between the two strips of “the”:              {(strips[0][0] - strips[0][3]).abs().max():.1e}")
 
 # %% [markdown]
 # No word notices anything. Who bites whom is *gone*. The strips have only changed places, together with their words.
@@ -664,14 +665,15 @@ def learn(language, kind, seed, steps=400, rate=0.01):
 
 KINDS = ("each word alone", "self-attention", "with a causal mask", "with places")
 with interactive.once_solved("SelfAttention"):
-    report = [f"{'right on unseen pairs, three starts':37}{'Latin':22}English"]
+    report = ["Right on unseen pairs, from three starts", "", f"{'':20}{'Latin':24}English"]
     for kind in KINDS:
         shares = [[learn(language, kind, seed)[-1] for seed in range(3)] for language in (latin, english)]
-        cells = [", ".join(f"{right:.1%}" for right in row) for row in shares]
-        report.append(f"{kind:34}{cells[0]:25}{cells[1]}")
+        cells = [" ".join(f"{right:6.1%}" for right in row) for row in shares]
+        report.append(f"{kind:20}{cells[0]:24}{cells[1]}")
     print("\n".join(report))
     losses = [learn(english, "self-attention", seed)[-2] for seed in range(3)]
-    print(f"English, self-attention, loss in training: {', '.join(f'{loss:.3f}' for loss in losses)}; ln 2 is 0.693")
+    print(f"\nEnglish, self-attention, loss in training: {', '.join(f'{loss:.3f}' for loss in losses)}")
+    print(f"ln 2 is {torch.tensor(2.0).log():.3f}")
 
 # %% [markdown]
 # Bare self-attention speaks perfect Latin. It has learned to look for the ending: the verb finds the nominative wherever it
@@ -728,8 +730,8 @@ with interactive.once_solved("SelfAttention"):
             )
             apart = (vectors[:, None] - vectors).norm(dim=-1)
             report.append(
-                f"{language.__name__:8} {len(cases):3} sentences, distance within a dot at most {apart[same].max():.0e}, "
-                f"between dots at least {apart[~same].min():.0f}"
+                f"{language.__name__:8}{len(cases):4} sentences: within a dot {apart[same].max():.0e} at most, "
+                f"between dots {apart[~same].min():.0f} at least"
             )
         dots = [plt.Line2D([], [], marker="o", linestyle="", color=PAINT[name], label=name) for name in NAMES]
         fig.legend(handles=dots, loc="outside lower center", ncols=6)

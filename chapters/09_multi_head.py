@@ -131,7 +131,7 @@ with plotting.house_style():
 # {{exercise split_heads}}
 #
 # `x` has the shape `(B, T, d_model)`, with $d_\text{model}$ a multiple of `num_heads`. Return `(B, H, T, d_k)`: head $h$ holds the
-# columns $h\,d_k$ to $(h+1)\,d_k$ (the last not included) of every position. From this chapter on, everything is PyTorch.
+# columns $h\,d_k$ to $(h+1)\,d_k$ (the last not included) of every position.
 #
 # *By hand:* two words `[1 2 3 4]` and `[5 6 7 8]`, two heads. The first head gets `[1 2]` and `[5 6]`, the second `[3 4]` and
 # `[7 8]`.
@@ -308,7 +308,7 @@ with interactive.once_solved("multi_head_attention"):
         weights = attention_weights(query @ W_q[:, columns], key @ W_k[:, columns])  # (1, 5, 7)
         M = W_v[:, columns] @ W_o[columns]  # (12, 12), of rank 4
         total += weights @ value @ M
-    print(f"greatest difference between your function and the sum over three heads: {(whole - total).abs().max():.1e}")
+    print(f"your function and the sum over three heads differ by {(whole - total).abs().max():.1e} at most")
 
 # %% [markdown]
 # ### What the wrong cut does to a model

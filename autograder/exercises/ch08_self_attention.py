@@ -447,6 +447,14 @@ def averages_the_inputs(x, W_q, W_k, W_v, mask=None):
 
 
 @self_attention.misconception(caught_by=test_each_position_asks_all_positions)
+def adds_the_input_again(x, W_q, W_k, W_v, mask=None):
+    """The input was added to the answer, where the widths allow it. That is a residual connection, which chapter 11
+    puts *around* attention; attention itself gives the averages alone."""
+    out = _steps(x, W_q, W_k, W_v, mask)
+    return out + x if out.shape == x.shape else out
+
+
+@self_attention.misconception(caught_by=test_each_position_asks_all_positions)
 def averages_the_keys(x, W_q, W_k, W_v, mask=None):
     """The keys were averaged where the values are meant. Keys say where to look, values what one takes home."""
     return _steps(x, W_q, W_k, W_v, mask, project=lambda x, *W: (x @ W_q, x @ W_k, x @ W_k))

@@ -635,6 +635,14 @@ def forgets_the_last_matrix(query, key, value, W_q, W_k, W_v, W_o, num_heads, ma
 
 
 @multi_head_attention.misconception(caught_by=test_what_the_heads_found_is_mixed)
+def mixes_before_the_heads(query, key, value, W_q, W_k, W_v, W_o, num_heads, mask=None):
+    """`W_o` was multiplied with the values, before they were cut into heads. It mixes what the heads have *found*, so
+    it comes last: `merged @ W_o`."""
+    eye = torch.eye(len(W_o), dtype=W_o.dtype)
+    return _steps(query, key, value, W_q, W_k, W_v @ W_o, eye, num_heads, mask)
+
+
+@multi_head_attention.misconception(caught_by=test_what_the_heads_found_is_mixed)
 def turns_the_last_matrix_over(query, key, value, W_q, W_k, W_v, W_o, num_heads, mask=None):
     """The answer was multiplied with the *transpose* of W_o. `nn.Linear` keeps its matrix turned over; here the
     matrices stand as in the paper: `merged @ W_o`."""

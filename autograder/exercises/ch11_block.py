@@ -245,6 +245,21 @@ def divides_by_the_mean_deviation(x, gain, bias, eps=1e-5):
 
 
 @layer_norm.misconception(caught_by=test_norm_of_known_numbers)
+def stretches_to_the_range(x, gain, bias, eps=1e-5):
+    """The smallest number was subtracted, and the range divided by, so that a vector goes from 0 to 1. Layer norm
+    subtracts the *mean* and divides by the standard deviation."""
+    low, high = x.amin(-1, keepdim=True), x.amax(-1, keepdim=True)
+    return gain * (x - low) / (high - low + eps) + bias
+
+
+@layer_norm.misconception(caught_by=test_norm_of_known_numbers)
+def multiplies_by_the_gain_twice(x, gain, bias, eps=1e-5):
+    """The gain came in twice: once in the norm, and once more around it, the bias included. Once, and the bias after
+    it."""
+    return gain * _normed(x, gain, bias, eps)
+
+
+@layer_norm.misconception(caught_by=test_norm_of_known_numbers)
 def forgets_the_gain(x, gain, bias, eps=1e-5):
     """The gain was not used. Without it every feature keeps the variance 1 for good."""
     return _normed(x, torch.ones_like(gain), bias, eps)
@@ -429,6 +444,13 @@ def divides_by_the_euclidean_length(x, gain, eps=1e-6):
 def forgets_the_root(x, gain, eps=1e-6):
     """It was divided by the mean square itself. The root is missing."""
     return _rms(x, gain, eps, divide=lambda x, s, eps: x / (s + eps))
+
+
+@rms_norm.misconception(caught_by=test_rms_of_known_numbers)
+def multiplies_by_the_root(x, gain, eps=1e-6):
+    """It was *multiplied* by the root of the mean square, so that loud vectors become louder still. A norm divides; or
+    multiplies by `torch.rsqrt`, one over the root."""
+    return _rms(x, gain, eps, divide=lambda x, s, eps: x * (s + eps).sqrt())
 
 
 @rms_norm.misconception(caught_by=test_rms_of_known_numbers)
@@ -846,7 +868,7 @@ def test_each_half_is_asked_once(student, rng):
 
 @residual.check(points=1)
 def test_the_road_carries_gradients(student, rng):
-    """Gradients flow to x through the sum *and* through the sublayer; x is the same afterwards."""
+    """Gradients flow to x through the sum and through the sublayer; x is the same afterwards."""
     x, g = _normal(rng, T, D), _normal(rng, T, D)
     linear, norm = _modules(int(rng.integers(1000)))
     for order in ("post", "pre"):
