@@ -122,7 +122,7 @@ interactive.road(12)
 #
 # **Dropout** falls on what each half adds, as the last thing before the sum. (What attention and feed-forward drop
 # inside is theirs: hand them the same `dropout` when you make them.) An `nn.Dropout` needs no parameters and knows by
-# itself whether the module is in training.
+# itself whether the module is in training. `order` is for `residual`; who leaves it out gets the paper's, `"post"`.
 #
 # *By hand:* let attention and feed-forward both add nothing (dropout 1, in training). With `order="pre"` the layer
 # returns $x$ itself: the road is open. With `order="post"` it returns $\mathrm{norm}_2(\mathrm{norm}_1(x))$: for
@@ -348,7 +348,7 @@ with interactive.once_solved("Encoder"):
 #
 # <details><summary>Hint 2: the first line</summary>
 #
-# `padding = torch.full((B, extra), pad)`
+# `B, T = tokens.shape`, then `padding = tokens.new_full((B, extra), pad)`.
 #
 # </details>
 
@@ -514,9 +514,9 @@ def train(num_layers, steps, seed=0, rate=3e-3):
 
 with interactive.once_solved("Encoder"):
     followers = {layers: train(layers, steps) for layers, steps in ((0, 200), (1, 400), (2, 600), (3, 600))}
-    print("right after      " + "".join(f"{step:8}" for step in range(1, STEPS + 1)) + "  steps")
+    print("right after    " + "".join(f"{step:7}" for step in range(1, STEPS + 1)) + " steps")
     for layers, (_, right) in followers.items():
-        print(f"with {layers} layer{'s' if layers != 1 else ' '}    " + "".join(f"{share:8.1%}" for share in right))
+        print(f"with {layers} layer{'s' if layers != 1 else ' '}  " + "".join(f"{share:7.1%}" for share in right))
 
 # %% tags=["demo", "hide-input"] alt="A staircase of shares that are right, a row for each number of layers from 0 to 3, a column for each number of steps from 1 to 7. Without layers only the first column is 100. With one layer the first two are. With two layers the first four are. With three layers all seven are. Everything to the right of the stairs is near chance."
 with interactive.once_solved("Encoder"), plotting.house_style():
@@ -527,7 +527,9 @@ with interactive.once_solved("Encoder"), plotting.house_style():
         for step, share in enumerate(row):
             ax.text(step, layers, f"{share:.0%}", ha="center", va="center", color="white" if share > 0.6 else "black")
         reach = min((3**layers + 1) / 2, STEPS)
-        ax.plot([reach - 0.5] * 2, [layers - 0.5, layers + 0.5], color=ORANGE, linewidth=4, linestyle="-")
+        ax.plot(
+            [reach - 0.5] * 2, [layers - 0.5, layers + 0.5], color=ORANGE, linewidth=4, linestyle="-", clip_on=False
+        )
     ax.set(xticks=range(STEPS), xticklabels=range(1, STEPS + 1), yticks=range(4), xlabel="steps", ylabel="layers")
     ax.grid(False)
     ax.tick_params(length=0)
@@ -551,15 +553,16 @@ with interactive.once_solved("Encoder"), plotting.house_style():
 
 # %% tags=["demo"]
 ahead, behind = 1, 0
+print("layers   behind   ahead   known of 13   a guess among the rest")
 for layers in range(5):
-    known = ahead + behind + 1
-    chance = "all known" if known >= DESKS else f"the rest is a guess among {DESKS - known}: {1 / (DESKS - known):.1%}"
-    print(f"{layers} layers: {behind:3} behind, {ahead:3} ahead; of 13 desks {min(known, 13)} known; {chance}")
+    known = min(ahead + behind + 1, DESKS)
+    rest = f"1 of {DESKS - known}, {1 / (DESKS - known):.1%}" if known < DESKS else ""
+    print(f"{layers:6}   {behind:6}   {ahead:5}   {known:11}   {rest}")
     ahead, behind = 2 * ahead + behind, ahead + 2 * behind
 
 # %% tags=["demo", "hide-input"] alt="The thread, drawn straight, with my desk at 0. Four rows of bars. Without a layer the bar reaches from 0 to 1. With one layer it reaches from 1 behind to 2 ahead, with two from 4 behind to 5 ahead, with three from 13 behind to 14 ahead. Each bar is made of three bars of the row above, laid end to end: one behind in green, my own in orange, one ahead in blue."
 with plotting.house_style():
-    fig, ax = plt.subplots(figsize=(10, 3.6))
+    fig, ax = plt.subplots(figsize=(7.8, 3.6))
     ahead, behind = 1, 0
     for layers in range(4):
         width = ahead + behind
@@ -632,9 +635,7 @@ with interactive.once_solved("Encoder"), torch.no_grad():
     picture = torch.rand(1, 8, 8)  # a picture of 8 × 8 pixels
     squares = picture.unfold(1, 2, 2).unfold(2, 2, 2).reshape(1, 16, 4)
     tokens = nn.Linear(4, 32)(squares) + torch.randn(16, 32)  # a vector a square, and a place
-    print(
-        "a picture", tuple(picture.shape), "→ squares", tuple(squares.shape), "→ tokens", tuple(tokens.shape), end=" "
-    )
+    print("a picture", tuple(picture.shape), "→ squares", tuple(squares.shape), "→ tokens", tuple(tokens.shape))
     print("→ the same encoder →", tuple(Encoder(2, 32, 4, 64).eval()(tokens).shape))
 
 # %% [markdown]
@@ -722,7 +723,8 @@ with interactive.once_solved("Encoder"), torch.no_grad():
 #   encoder by itself, trained on hidden words.
 # - R. Xiong et al., "On Layer Normalization in the Transformer Architecture", 2020. Pre- and post-norm, and why the
 #   order matters at the start of the training.
-# - A. Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021. The encoder that reads pictures.
+# - A. Dosovitskiy et al., "An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale", 2021. The encoder
+#   that reads pictures.
 # - C. Sanford, D. Hsu, M. Telgarsky, "Transformers, parallel computation, and logarithmic depth", 2024. Why few layers
 #   reach far, with a game like ours: the $k$-hop induction heads task.
 # - Q. Sun et al., "Transformer Layers as Painters", 2024. What happens to large models when layers are skipped, swapped

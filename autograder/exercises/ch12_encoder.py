@@ -101,12 +101,21 @@ EncoderLayer = Exercise(
 )
 
 
+def _options(order, dropout):
+    """What a module is made with besides its sizes. Without an order it takes its default."""
+    return {"dropout": dropout} | ({"order": order} if order else {})
+
+
+def _said(order):
+    return f'order="{order}"' if order else '`order` was left out, so it is "post"'
+
+
 def _layers(student, rng, order, dropout=0.0):
     """A layer of the student's and the reference, with the same weights."""
-    ours = reference.EncoderLayer(*SIZES, dropout=dropout, order=order).eval()
+    ours = reference.EncoderLayer(*SIZES, **_options(order, dropout)).eval()
     weights = _weights(ours, rng)
     ours.load_state_dict(weights)
-    module = _quiet(student.EncoderLayer(*SIZES, dropout=dropout, order=order))
+    module = _quiet(student.EncoderLayer(*SIZES, **_options(order, dropout)))
     module.load(weights)
     return module, ours
 
@@ -125,11 +134,13 @@ def test_the_layer_has_four_parts(student, rng):
 
 @EncoderLayer.check(points=2)
 def test_a_layer_of_the_paper(student, rng):
-    """`order="post"`: x becomes norm_1(x + attention), and that becomes norm_2(itself + feed-forward)."""
+    """`order="post"`, which is the default: x becomes norm_1(x + attention), and that becomes norm_2(itself +
+    feed-forward)."""
     x = _normal(rng, B, T, D_MODEL)
-    module, ours = _layers(student, rng, "post")
-    want = ours(x)
-    expect.close(module(x), want, "What does each half add to, and which norm follows it?")
+    for order in ("post", None):
+        module, ours = _layers(student, rng, order)
+        want = ours(x)
+        expect.close(module(x), want, f"{_said(order)}: what does each half add to, and which norm follows it?")
 
 
 @EncoderLayer.check(points=2)
@@ -369,6 +380,35 @@ class LayerAlwaysPre(_Layer):
 
     def add(self, x, sublayer, norm):
         return x + sublayer(norm(x))
+
+
+@EncoderLayer.misconception(caught_by=test_a_layer_of_the_paper)
+class LayerPreUnlessTold(_Layer):
+    """Where nobody says `order`, the norms stand before the halves. That is how layers are built today; the signature
+    here promises the paper's, `order="post"`, and who leaves an argument out relies on its default."""
+
+    def __init__(self, d_model, num_heads, d_ff, dropout=0.1, order="pre"):
+        super().__init__(d_model, num_heads, d_ff, dropout, order)
+
+
+@EncoderLayer.misconception(caught_by=test_a_layer_as_built_today)
+class LayerThatThinksUnnormed(_Layer):
+    """In pre-order the attention reads a normed copy and the feed-forward network the road itself: `norm_2` is never
+    used. *Each* half reads a normed copy."""
+
+    def forward(self, x, mask=None):
+        x = self.add(x, lambda x: self.attend(x, mask), self.norm_1)
+        return x + self.think(x) if self.order == "pre" else self.add(x, self.think, self.norm_2)
+
+
+@EncoderLayer.misconception(caught_by=test_a_layer_as_built_today)
+class LayerWithOneMoreNorm(_Layer):
+    """In pre-order there is one more norm, behind the last sum. A layer leaves the road open; the norm behind the last
+    layer is the stack's."""
+
+    def forward(self, x, mask=None):
+        x = super().forward(x, mask)
+        return self.norm_2(x) if self.order == "pre" else x
 
 
 @EncoderLayer.misconception(caught_by=test_a_layer_as_built_today)
@@ -761,10 +801,10 @@ LAYERS = 3
 
 def _encoders(student, rng, order, layers=LAYERS, dropout=0.0):
     """An encoder of the student's and the reference, with the same weights."""
-    ours = reference.Encoder(layers, *SIZES, dropout=dropout, order=order).eval()
+    ours = reference.Encoder(layers, *SIZES, **_options(order, dropout)).eval()
     weights = _weights(ours, rng)
     ours.load_state_dict(weights)
-    module = _quiet(student.Encoder(layers, *SIZES, dropout=dropout, order=order))
+    module = _quiet(student.Encoder(layers, *SIZES, **_options(order, dropout)))
     module.load(weights)
     return module, ours
 
@@ -783,12 +823,13 @@ def test_the_encoder_has_layers_and_a_norm(student, rng):
 
 @Encoder.check(points=2)
 def test_each_layer_reads_what_the_last_one_wrote(student, rng):
-    """The layers follow one another in their order, and a last norm brings the sum to one scale."""
+    """The layers follow one another in their order, and a last norm brings the sum to one scale. Where no `order` is
+    named, the layers are those of the paper, `"post"`."""
     x = _normal(rng, B, T, D_MODEL)
-    for order in ("pre", "post"):
+    for order in ("pre", "post", None):
         module, ours = _encoders(student, rng, order)
         want = ours(x)
-        expect.close(module(x), want, f'order="{order}": which layer comes when, and what comes after the last?')
+        expect.close(module(x), want, f"{_said(order)}: which layer comes when, and what comes after the last?")
 
 
 @Encoder.check(points=1)
@@ -1104,6 +1145,47 @@ class EncoderThatForgetsItsOrder(_Stack):
 
 
 @Encoder.misconception(caught_by=test_each_layer_reads_what_the_last_one_wrote)
+class EncoderPreUnlessTold(_Stack):
+    """Where nobody says `order`, the layers are pre-norm. The signature here promises the paper's, `order="post"`, and
+    who leaves an argument out relies on its default."""
+
+    def __init__(self, num_layers, d_model, num_heads, d_ff, dropout=0.1, order="pre"):
+        super().__init__(num_layers, d_model, num_heads, d_ff, dropout, order)
+
+
+@Encoder.misconception(caught_by=test_each_layer_reads_what_the_last_one_wrote)
+class EncoderThatStartsLate(_Stack):
+    """The first layer is never used: a loop begins at 1. `for layer in self.layers:` leaves none out."""
+
+    def through(self, x, mask):
+        for layer in self.layers[1:]:
+            x = layer(x, mask)
+        return x
+
+
+@Encoder.misconception(caught_by=test_each_layer_reads_what_the_last_one_wrote)
+class EncoderOfOneHead(_Stack):
+    """`num_heads` never reached the layers, which have a single head. The parameters are the same ones, so only the
+    numbers tell."""
+
+    def __init__(self, num_layers, d_model, num_heads, d_ff, dropout=0.1, order="post"):
+        super().__init__(num_layers, d_model, 1, d_ff, dropout, order)
+
+
+@Encoder.misconception(caught_by=test_the_encoder_hands_its_options_on)
+class EncoderThatDropsItsInput(_Stack):
+    """Dropout falls on what comes into the stack, too. That is the embedding's business (chapter 14): the stack hands
+    `dropout` to its layers and drops nothing itself."""
+
+    def __init__(self, num_layers, d_model, num_heads, d_ff, dropout=0.1, order="post"):
+        super().__init__(num_layers, d_model, num_heads, d_ff, dropout, order)
+        self.dropout = nn.Dropout(dropout)
+
+    def through(self, x, mask):
+        return super().through(self.dropout(x), mask)
+
+
+@Encoder.misconception(caught_by=test_each_layer_reads_what_the_last_one_wrote)
 class EncoderOfPreLayers(_Stack):
     """The layers are all pre-norm, whatever `order` says. Hand `order` on."""
 
@@ -1193,13 +1275,13 @@ VOCABULARY = 23
 class _Model:
     """What a check asks about: it obeys its mask, or it does not, and it remembers what it was shown."""
 
-    def __init__(self, table, leak=0.0, shout=0.0):
-        self.table, self.leak, self.shout = table, leak, shout
+    def __init__(self, table, leak=0.0, shout=0.0, ear=0):
+        self.table, self.leak, self.shout, self.ear = table, leak, shout, ear
         self.shown = []
 
     def __eq__(self, other):
         """The diagnosis compares what two answers were asked: two models that say the same are one question."""
-        return isinstance(other, _Model) and torch.equal(self.table, other.table)
+        return isinstance(other, _Model) and self.ear == other.ear and torch.equal(self.table, other.table)
 
     __hash__ = object.__hash__
 
@@ -1210,7 +1292,7 @@ class _Model:
         seen = seen[..., None].to(vectors.dtype)
         mean = (vectors * seen).sum(1, keepdim=True) / seen.sum(1, keepdim=True)
         places = 1 + torch.arange(tokens.shape[1], dtype=vectors.dtype)[:, None]
-        heard = self.leak * vectors.mean(1, keepdim=True) / places  # the first hear padding best
+        heard = self.leak * vectors.mean(1, keepdim=True) / (1 + (places - 1 - self.ear).abs())  # best at the ear
         form = 2.0 if mask is None else 1.0 if mask.ndim == 4 else 3.0  # no two ways of asking look alike
         return form * (vectors * places + mean + heard + self.shout * (1 - seen))
 
@@ -1232,8 +1314,8 @@ def _leak_is(student, model, tokens, want, cause, **options):
 def test_a_leak_is_measured(student, rng):
     """It is the largest change, up or down, of any number of any answer, when padding comes behind the tokens."""
     tokens = _ids(rng)
-    for table in (_table(rng), _table(rng) + 3, _table(rng) - 3):
-        model = _Model(table, leak=1.7)
+    for table, ear in ((_table(rng), 0), (_table(rng) + 3, 0), (_table(rng) - 3, 2)):
+        model = _Model(table, leak=1.7, ear=ear)
         want = reference.padding_leak(model, tokens)
         _leak_is(student, model, tokens, want, "What is compared with what, and is it the largest that you return?")
 
@@ -1424,6 +1506,12 @@ def measures_in_shares(model, tokens, pad=0, extra=3):
 def looks_at_the_last_token_only(model, tokens, pad=0, extra=3):
     """Only the answers at the last real token were compared. Padding may be heard anywhere: compare all positions."""
     return _measured(model, tokens, pad, extra, compare=lambda a, b: float((a - b)[:, -1].abs().max()))
+
+
+@padding_leak.misconception(caught_by=test_a_leak_is_measured)
+def looks_at_the_first_token_only(model, tokens, pad=0, extra=3):
+    """Only the answers at the first token were compared. Padding may be heard anywhere: compare all positions."""
+    return _measured(model, tokens, pad, extra, compare=lambda a, b: float((a - b)[:, 0].abs().max()))
 
 
 @padding_leak.misconception(caught_by=test_a_leak_is_measured)
