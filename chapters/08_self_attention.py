@@ -730,7 +730,7 @@ with interactive.once_solved("SelfAttention"):
             )
             apart = (vectors[:, None] - vectors).norm(dim=-1)
             report.append(
-                f"{language.__name__:8}{len(cases):4} sentences: within a dot {apart[same].max():.0e} at most, "
+                f"{language.__name__:7}{len(cases):4} sentences: within a dot {apart[same].max():.0e} at most, "
                 f"between dots {apart[~same].min():.0f} at least"
             )
         dots = [plt.Line2D([], [], marker="o", linestyle="", color=PAINT[name], label=name) for name in NAMES]

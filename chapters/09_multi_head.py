@@ -404,11 +404,11 @@ def parameter_count(d_model, num_heads, bias=False):
 
 # %% tags=["demo"]
 with interactive.once_solved("parameter_count"):
-    report = [f"{'heads':>6}{'width':>8}{'parameters':>13}{'multiplied for scores':>24}{'weights of 1,024 words':>25}"]
+    report = [f"{'heads':>6}{'width':>8}{'parameters':>13}{'multiplied for scores':>23}{'weights of 1,024 words':>24}"]
     for num_heads in (1, 2, 8, 64, 512):
         d_k = 512 // num_heads
         products, weights = num_heads * 1024 * 1024 * d_k, num_heads * 1024 * 1024
-        report.append(f"{num_heads:6}{d_k:8}{parameter_count(512, num_heads):13,}{products:24,}{weights:25,}")
+        report.append(f"{num_heads:6}{d_k:8}{parameter_count(512, num_heads):13,}{products:23,}{weights:24,}")
     print("\n".join(report))
 
 # %% [markdown]
@@ -585,7 +585,7 @@ with interactive.once_solved("parameter_count and MultiHeadAttention"):
         print(f"{task:8}" + "".join(f"{e:9.4f}" for e in found))
     wide = error(train(1, d_model=96), d_model=96)
     ratio = parameter_count(96, 1) / parameter_count(24, 2)
-    print(f"one head, d_model = 96, with {ratio:.0f} times the matrices of two heads: walk {wide:.4f}")
+    print(f"one head, d_model = 96, with {ratio:.0f} times the matrices of two heads: {wide:.4f}")
 
 # %% [markdown]
 # One head that walks stands at the floor, and with sixteen times the parameters it still stands there. (A hair above it:

@@ -447,9 +447,7 @@ with interactive.once_solved("layer_norm, feed_forward and residual"):
     with plotting.house_style():
         fig, axes = plt.subplots(2, 3, figsize=(10.5, 5.6), sharex=True)
         for row, loud in zip(axes, (False, True), strict=True):
-            print(
-                f"{'loud' if loud else 'quiet':7}volume at the top   gradient at block 1   by the road alone   likeness"
-            )
+            print(f"{'loud' if loud else 'quiet':7}volume at the top  gradient at block 1  by the road alone  likeness")
             for kind in FOUR:
                 out, volume, down = measured(kind, loud)
                 lines = [volume[1:], down]
@@ -460,7 +458,7 @@ with interactive.once_solved("layer_norm, feed_forward and residual"):
                     ax.semilogy(range(1, 25), line, STROKE[kind], color=PAINT[kind], label=kind, zorder=above)
                 alone = f"{lines[2][0]:19.2g}" if kind != "plain" else " " * 19
                 like = torch.cosine_similarity(out[::2], out[1::2], dim=-1).mean()
-                print(f"{kind:7}{volume[-1]:17.3g}   {down[0]:19.2g}   {alone[2:]}   {like:8.2f}")
+                print(f"{kind:7}{volume[-1]:17.3g}  {down[0]:19.2g}  {alone[2:]}  {like:8.2f}")
             row[0].set_ylabel("loud" if loud else "quiet", fontsize=13)
         for ax, title in zip(axes[0], TITLES, strict=True):
             ax.set_title(title)

@@ -920,18 +920,18 @@ with interactive.once_solved("beam_search and corpus_bleu"):
         axes[2].set_ylim(0, 1.1)
         axes[0].legend(frameon=False)
         plt.show()
-    print(f"{'width':>5} {'log p':>8} {'BLEU':>6} {'length':>7}    with α = 1: {'log p':>8} {'BLEU':>6} {'length':>7}")
+    print(f"{'width':>5} {'log p':>8} {'BLEU':>6} {'length':>7}   with α = 1: {'log p':>8} {'BLEU':>6} {'length':>7}")
     for width, plain, normed in zip(WIDTHS, results[0.0], results[1.0], strict=True):
         print(
-            f"{width:5} {plain[0]:8.2f} {plain[1]:6.1f} {plain[2]:7.0%} {'':14} {normed[0]:8.2f} {normed[1]:6.1f} {normed[2]:7.0%}"
+            f"{width:5} {plain[0]:8.2f} {plain[1]:6.1f} {plain[2]:7.0%} {'':13} {normed[0]:8.2f} {normed[1]:6.1f} {normed[2]:7.0%}"
         )
     whole = [i for i, pair in enumerate(exam) if len(samples[1.0, 64][i]) >= len(pair.target)]
     shrunk = min(whole, key=lambda i: len(samples[0.0, 64][i]) - len(samples[0.0, 4][i]))
     print(f"\nempty texts of {len(exam)}, α = 0, width 64: {samples[0.0, 64].count([])}")
-    print(f"wanted        {' '.join(exam[shrunk].target)}")
+    print(f"wanted       {' '.join(exam[shrunk].target)}")
     for width in (4, 64):
-        print(f"α 0, {width:2} wide  {' '.join(samples[0.0, width][shrunk]) or '(nothing at all)'}")
-    print(f"α 1, 64 wide  {' '.join(samples[1.0, 64][shrunk])}")
+        print(f"α 0, {width:2} wide {' '.join(samples[0.0, width][shrunk]) or '(nothing at all)'}")
+    print(f"α 1, 64 wide {' '.join(samples[1.0, 64][shrunk])}")
 
 # %% [markdown]
 # The search gets *better*, by its own measure, and the translations get *worse*. Both at once. The wide beam is not at fault: it
