@@ -98,9 +98,12 @@ class PipReport:
         if self.installing:  # pip is silent now, but each package leaves a folder
             present = self.installed()
             new = sorted((present - self.present) & self.installing)
-            self.now = (
-                f"installing {new[-1]}" if new else self.now if self.now.startswith("installing") else "installing"
-            )
+            if new:
+                self.now = f"installing {new[-1]}"
+            elif self.installing <= present:
+                self.now = "finishing"  # pip looks whether all of them go together
+            elif not self.now.startswith("installing"):
+                self.now = "installing"
             self.present = present
             self.done = self.total - len(self.installing - present)
         return (f"[{min(self.done, self.total):3}/{self.total}] " if self.total else "") + self.now

@@ -386,6 +386,7 @@ def test_progress_goes_on_while_pip_installs_in_silence(tmp_path):
     assert report.text() == "[  2/3] installing torch"
     (tmp_path / "jupyter_server-2.21.1.dist-info").mkdir()
     assert report.text() == "[  3/3] installing jupyter-server"
+    assert report.text() == "[  3/3] finishing"
 
 
 @pytest.mark.parametrize(
@@ -665,3 +666,19 @@ def test_set_up_for_real_then_move_then_mend(folder, tmp_path):
     (site / "tiny.py").unlink()
     (moved / ".venv" / "attnlab-ready.json").unlink()
     assert "words: ['open']" in start(moved, "lab.py")
+
+
+@pytest.mark.parametrize(("called", "name"), [("python lab.py", "python lab.py"), (None, "attnlab")])
+def test_a_word_that_is_not_there_is_answered_under_the_name_that_was_typed(called, name):
+    kept = {k: v for k, v in os.environ.items() if k != "ATTNLAB_CALLED"} | {
+        "PYTHONPATH": os.pathsep.join(("lib", "."))
+    }
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "course", "nonsense"],
+        cwd=HERE,
+        env=kept | ({"ATTNLAB_CALLED": called} if called else {}),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert f"Try '{name} -h' for help." in done.stderr and "No such command 'nonsense'" in done.stderr

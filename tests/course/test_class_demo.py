@@ -9,6 +9,7 @@ from handed import attnlab
 from autograder import catalogue, submission
 from autograder.grading import grade
 from course import demo
+from course.commands.demo import _around
 from course.paths import ROOT
 
 CALLED = ("overflows", "normalises_the_whole_array")  # by the right answer to another exercise, which fails then
@@ -77,6 +78,15 @@ def test_the_grader_finds_what_was_put_in(assignment, number, tmp_path):
             assert not verdict.passed, "it calls a softmax that is wrong"
         else:
             assert verdict.passed, verdict.laws
+
+
+def test_who_came_by_lab_py_is_told_what_puts_the_tools_on_the_path(monkeypatch, tmp_path):
+    monkeypatch.delenv("ATTNLAB_CALLED", raising=False)
+    there = _around(tmp_path / "my class")
+    assert there[0] == f'cd "{tmp_path / "my class"}"' and "attnlab history" in there
+    monkeypatch.setenv("ATTNLAB_CALLED", "python lab.py")
+    first, *rest = _around(tmp_path / "my class")
+    assert rest == there and "activate" in first
 
 
 @pytest.mark.slow
