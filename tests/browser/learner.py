@@ -20,6 +20,8 @@ class Notebook:
         page.set_default_timeout(SECONDS)
         self.panel = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
         self.panel.locator(".jp-Notebook .jp-Cell").first.wait_for()
+        # Until there is a kernel the indicator says "idle", too, and JupyterLab drops what one runs.
+        self.panel.locator(".jp-KernelName, .jp-Toolbar-kernelName").filter(has_text="Python 3").first.wait_for()
         self.idle()
 
     @classmethod
@@ -38,9 +40,9 @@ class Notebook:
     def run(self, cell) -> None:
         """Run a cell by the button, and wait until it has an answer.
 
-        Not by a key: a notebook that has just opened takes the keyboard once more when it is ready. Whoever presses
-        again where a press seems lost runs the cell twice on a slow machine, and the second answer takes the place of
-        the first, with the focus that was in it.
+        Not by a key: a notebook that has just opened takes the keyboard once more when it is ready. And only once: who
+        presses again where a press seems lost runs the cell twice on a slow machine, and the second answer takes the
+        place of the first, with the focus that was in it.
         """
         before = cell.locator(".jp-InputPrompt").inner_text()
         cell.scroll_into_view_if_needed()
