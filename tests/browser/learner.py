@@ -59,7 +59,9 @@ class Notebook:
         cell.locator(".cm-content").fill(code)
 
     def save(self) -> None:
+        """Save it, and wait until its tab, not another's, says that it is."""
         self.panel.locator(SAVE).first.click()
+        self.page.locator(".lm-TabBar-tab.lm-mod-current.jp-mod-dirty").wait_for(state="detached")
 
     def restart_and_run_all(self) -> None:
         self.panel.locator(RESTART).first.click()
