@@ -711,6 +711,14 @@ def test_beam_search_takes_extremes(student, rng):
 
 @beam_search.inputs
 def _searches(rng):
+    a, b, c = (int(token) for token in rng.permutation([3, 4, 5]))
+    branches = {  # a text ends at once, and the second place is needed later
+        (): {END: 0.2, b: 0.8},
+        (b,): {a: 0.5, c: 0.47, b: 0.03},
+        (b, a): {a: 0.35, b: 0.33, c: 0.32},
+        (b, c): {c: 0.98, a: 0.02},
+    }
+    yield (_tree(rng, branches, 2), FIRST, END, 2, 0.0, BEAM_LONGEST), {}
     for width, alpha, eager in ((2, 0.0, 0.5), (3, 1.0, 0.5), (4, 1.7, 1.0), (3, 0.6, 0.0), (5, 1.0, 1.0)) * 3:
         yield (_language(rng, width, eager=eager), FIRST, END, width, alpha, BEAM_LONGEST), {}
 
