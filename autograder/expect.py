@@ -76,15 +76,17 @@ def is_array(got: Any, shape: tuple[int, ...], cause: str = "") -> np.ndarray:
     if array is None:
         hint = {
             "NoneType": "Is a `return` missing?",
-            "list": "Return an array: NumPy's functions give one.",
-            "tuple": "Return one array, without a comma behind it.",
+            "list": "Return an array: NumPy's functions give one." if shape else "Return the number alone.",
+            "tuple": f"Return one {'array' if shape else 'number'}, without a comma behind it.",
         }.get(type(got).__name__, "")
-        raise CheckFailure(f"Your function returned {named(got)}; an array of shape {shape} was expected.", hint)
+        due = f"an array of shape {shape}" if shape else "a number"
+        raise CheckFailure(f"Your function returned {named(got)}; {due} was expected.", hint)
     if array.dtype.kind not in "fiub":
         raise CheckFailure(f"Your array holds {array.dtype}; numbers were expected.")
     if array.shape != shape:
         raise CheckFailure(
-            f"Your result has shape {array.shape}; expected is {shape}.", _about(array.shape, shape) or cause
+            f"Your result has shape {array.shape}; expected is {shape or 'a single number'}.",
+            _about(array.shape, shape) or cause,
         )
     return array
 

@@ -99,6 +99,21 @@ def test_a_wrong_shape_gets_the_question_that_it_answers(came, due, said):
     assert said in failure.value.cause
 
 
+@pytest.mark.parametrize(
+    ("came", "said"),
+    [
+        (None, "returned None; a number was expected."),
+        ([0.5], "returned a list; a number was expected."),
+        (np.ones(3), "Your result has shape (3,); expected is a single number."),
+    ],
+    ids=["None", "list", "array"],
+)
+def test_where_a_number_is_due_no_shape_is_asked_for(came, said):
+    with pytest.raises(expect.CheckFailure) as failure:
+        expect.close(came, 0.5)
+    assert said in failure.value.what
+
+
 def test_two_mistakes_in_one_answer_get_a_guess_that_calls_itself_one():
     def twice_wrong(x, axis=0):
         e = np.exp(x - np.min(x, axis=axis, keepdims=True))
