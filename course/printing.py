@@ -85,6 +85,7 @@ def sheet(site: Path, chapters: Sequence[Chapter], bodies: Sequence[str], begins
     styles = re.findall(r'<link\b[^>]*\brel="stylesheet"[^>]*>', (site / "index.html").read_text(encoding="utf-8"))
     here = [re.sub(r'href="', f'href="{site.name}/', style) for style in styles]
     here.append(f'<link rel="stylesheet" href="{site.name}/_static/paper.css">')
+    here.append(f'<script src="{site.name}/_static/roots.js" defer></script>')
     return "\n".join(
         [
             '<!DOCTYPE html><html lang="en" data-theme="light"><head>',

@@ -135,6 +135,19 @@ def test_formulas_are_set_by_the_browser_in_the_books_own_font(chromium, address
         reader.shoot("book-chapter-light")
 
 
+def test_a_root_ends_where_what_is_under_it_ends(chromium, served):
+    with Reader(chromium, served) as reader:
+        page = reader.open("chapters/04_scaled_dot_product.html")
+        page.locator("details").evaluate_all("all => all.forEach(fold => fold.open = true)")
+        air = """() => [...document.querySelectorAll("msqrt")].map(root => {
+            const right = node => node.getBoundingClientRect().right;
+            return [right(root) + parseFloat(getComputedStyle(root).marginRight) - right(root.lastElementChild),
+                    parseFloat(getComputedStyle(root).fontSize)];
+        })"""
+        page.wait_for_function(f"() => ({air})().every(([air, em]) => 0 < air && air < 0.1 * em)")
+        assert page.locator("msqrt").count() > 30
+
+
 def test_the_books_font_has_the_root_that_an_element_draws(site):
     pages = [page.read_text(encoding="utf-8") for page in (site / "chapters").glob("*.html")]
     assert any("<msqrt>" in page for page in pages)
