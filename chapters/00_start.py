@@ -11,7 +11,8 @@
 # ## One minute on notebooks
 #
 # A notebook is a page with *cells*. Some hold text, like this one. Some hold Python. Click on the next cell and press
-# **Shift + Enter**: it runs, what it prints appears below, and the next cell is selected.
+# **Shift + Enter**: it runs, what it prints appears below, and the next cell is selected. (If nothing happens, Python was still
+# starting: wait until the circle at the top right is empty, and press again.)
 # Run the cells of a page from the top, one after the other: later cells use what earlier ones have made.
 
 # %%

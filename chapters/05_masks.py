@@ -1123,5 +1123,5 @@ for name, hide in (
 # - C. Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer", 2020.
 #   Compares causal, prefix and full masks, rule 5.
 #
-# **Next:** chapter 6 puts attention between a network that reads and one that writes, and lets it loose on dates in
-# sixteen languages.
+# **Next:** [6 · Attention in sequence to sequence](../06_attention_in_seq2seq/06_attention_in_seq2seq.ipynb). Attention
+# comes between a network that reads and one that writes, and is let loose on dates in sixteen languages.

@@ -1130,3 +1130,6 @@ with plotting.house_style():
 #   three scores, input feeding, local attention.
 # - A. Graves, "Generating Sequences With Recurrent Neural Networks", 2013. A soft window of bells that slides along the
 #   text while a network writes it by hand: attention before the name.
+#
+# **Next:** [7 · Reading an alignment](../07_reading_an_alignment/07_reading_an_alignment.ipynb). You have drawn where the
+# network looked. Is that what it used?

@@ -1043,4 +1043,5 @@ for function in (repaired_outside, repaired_inside):
 # - G. Brunner, Y. Liu, D. Pascual, O. Richter, M. Ciaramita, R. Wattenhofer, "On Identifiability in Transformers", 2020.
 #   When other weights give the same output.
 #
-# **Next:** chapter 8. Until now one sequence looked at another. What if a sequence looks at *itself*?
+# **Next:** [8 · Self-attention](../08_self_attention/08_self_attention.ipynb). Until now one sequence looked at another.
+# What if a sequence looks at *itself*?
