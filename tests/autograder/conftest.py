@@ -13,9 +13,9 @@ from autograder import host
 LINUX = sys.platform == "linux"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def where() -> host.Host:
-    """The host of this run, with the strongest isolation that this system has."""
+    """The host of this process, with the strongest isolation that this system has. A module before may have ended it."""
     return host.shared()
 
 
