@@ -15,7 +15,7 @@ LINUX = sys.platform == "linux"
 
 @pytest.fixture(scope="module")
 def where() -> host.Host:
-    """The host of this process, with the strongest isolation that this system has. A module before may have ended it."""
+    """The host of this process, with the strongest isolation there is. A module before may have ended the last one."""
     return host.shared()
 
 
