@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from autograder import check, check_all, expect
+from autograder.exercise import Exercise
+from autograder.laws import run_check
 from autograder.notebook import Message, Panel
+from autograder.student import Here
 from course.paths import ROOT
 
 pytestmark = pytest.mark.colab
@@ -177,6 +180,20 @@ def test_printing_and_warning_cost_nothing_and_are_kept():
     shown = check(talks)
     assert "all 6 laws hold" in repr(shown)
     assert "&lt;b&gt;here&lt;/b&gt;" in shown._repr_html_()
+
+
+def test_a_kernel_that_makes_errors_of_warnings_costs_nothing():
+    exercise = Exercise("half", chapter=1, reference=lambda x: x / 2)
+
+    @exercise.check(points=1)
+    def test_half(student, rng):
+        """Half of four is two."""
+        assert np.exp(np.array([1e4])) == np.inf  # what the check itself computes may overflow
+        expect.close(student.half(4.0), 2.0)
+
+    with np.errstate(all="raise"):
+        result, _ = run_check(exercise.checks[0], exercise, Here({"half": lambda x: x / 2}), 0)
+    assert result.status == "pass", result.what
 
 
 def test_library_functions_that_are_the_answer_explain_themselves():
