@@ -80,7 +80,7 @@ class Reader:
         self.context.route("**/*", self.only_ours)
         self.page = self.context.new_page()
         self.page.set_default_timeout(SECONDS)
-        self.page.on("requestfailed", lambda request: self.missing.append(f"failed: {request.url}"))
+        self.page.on("requestfailed", self.look_after)
         self.page.on("response", self.look_at)
         self.page.on("pageerror", lambda error: self.missing.append(f"script: {error}"))
 
@@ -96,6 +96,10 @@ class Reader:
         else:
             self.missing.append(f"elsewhere: {route.request.url}")
             route.abort()
+
+    def look_after(self, request) -> None:
+        if request.failure != "net::ERR_ABORTED":  # the browser's own: it went to the next page before this came
+            self.missing.append(f"{request.failure}: {request.url}")
 
     def look_at(self, response) -> None:
         if response.status >= 400:
