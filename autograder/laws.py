@@ -1,7 +1,7 @@
 """One law, run against one student."""
 
+import logging
 import sys
-import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ import numpy as np
 
 from autograder.exercise import Check, Exercise
 from autograder.expect import CheckFailure, named
-from autograder.student import Backend, Call, Student, StudentError, parameters_of
+from autograder.student import Backend, Call, Student, StudentError, parameters_of, without_warnings
 
 Status = Literal["pass", "fail", "todo", "untried"]
 
@@ -57,10 +57,7 @@ def run_check(check: Check, exercise: Exercise, backend: Backend, seed: int) -> 
     backend.asked = 0  # a law gives the same result alone and after others
     student = Student(backend, parameters_of(exercise.reference))
     try:
-        # A warning costs nothing, also where the learner's kernel or our tests make errors of them: NumPy's products of
-        # matrices now and then report an overflow in numbers that are none of theirs.
-        with _recording_as_before(), warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
+        with _recording_as_before(), without_warnings():  # what the check itself computes may overflow, too
             check.function(student, generator(seed, exercise, check.name))
         result = LawResult(check, "pass")
     except CheckFailure as failure:
@@ -79,6 +76,7 @@ def run_check(check: Check, exercise: Exercise, backend: Backend, seed: int) -> 
         status: Status = "todo" if error.kind == "todo" else "untried" if untried else "fail"
         result = LawResult(check, status, what=str(error))
     except Exception:  # the check was given something it could not even look at
+        logging.getLogger(__name__).info("%s, law %r stopped:", exercise.name, check.name, exc_info=True)
         came = named(student.calls[-1].value) if student.calls else "nothing"
         result = LawResult(check, "fail", what=f"Your function returned {came}, which this check cannot use.")
     if result.status == "fail" and student.calls and not result.tried:

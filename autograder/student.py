@@ -249,6 +249,14 @@ class Handle(Remote):
         return self._label
 
 
+@contextlib.contextmanager
+def without_warnings() -> Iterator[None]:
+    """Python's and NumPy's are neither shown nor raised, whatever the kernel or the tests have set."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        yield
+
+
 @dataclass
 class Here:
     """Student functions of this process, each call under the time limit that is left for the exercise."""
@@ -346,10 +354,8 @@ class Here:
     @contextlib.contextmanager
     def _calm(self) -> Iterator[None]:
         """Warnings and prints belong to the student, not into a grade: the prints are kept, to be shown folded."""
-        with warnings.catch_warnings(), np.errstate(all="ignore"), contextlib.redirect_stdout(self.printed):
-            warnings.simplefilter("ignore")
-            with contextlib.redirect_stderr(self.printed):
-                yield
+        with without_warnings(), contextlib.redirect_stdout(self.printed), contextlib.redirect_stderr(self.printed):
+            yield
 
 
 def explain(error: Exception, name: str) -> StudentError:

@@ -196,6 +196,21 @@ def test_a_kernel_that_makes_errors_of_warnings_costs_nothing():
     assert result.status == "pass", result.what
 
 
+def test_what_stopped_a_check_itself_is_kept_for_those_who_mend_it(caplog):
+    exercise = Exercise("half", chapter=1, reference=lambda x: x / 2)
+
+    @exercise.check(points=1)
+    def test_half(student, rng):
+        """Half of four is two."""
+        expect.close(student.half(4.0).mean(), 2.0)
+
+    with caplog.at_level("INFO"):
+        result, _ = run_check(exercise.checks[0], exercise, Here({"half": lambda x: "2"}), 0)
+    assert result.what == "Your function returned a str, which this check cannot use."
+    assert "half, law 'test_half' stopped:" in caplog.text
+    assert "AttributeError: 'str' object has no attribute 'mean'" in caplog.text
+
+
 def test_library_functions_that_are_the_answer_explain_themselves():
     import torch
 
