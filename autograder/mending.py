@@ -32,9 +32,7 @@ class Mended:
 
     notebook: Json
     notes: list[str] = field(default_factory=list)
-    demos: frozenset[int] = (
-        frozenset()
-    )  # where the cells are that only show something, whether they still say so or not
+    demos: frozenset[int] = frozenset()  # the cells that only show something, whether they still say so or not
 
     def dumps(self) -> str:
         return json.dumps(self.notebook, ensure_ascii=False, indent=1) + "\n"
@@ -185,9 +183,8 @@ class _Mender:
                 self._restore(i, cell, self.plain[i])
             made.append(cell)
         if self.untagged:
-            cells = (
-                f"Cell {self.untagged[0]} has" if len(self.untagged) == 1 else f"Cells {_listed(self.untagged)} have"
-            )
+            several = len(self.untagged) > 1
+            cells = f"Cells {listed(self.untagged)} have" if several else f"Cell {self.untagged[0]} has"
             self._note(f"{cells} lost the tags that say what only shows something, or is folded.")
         previous = -1
         for name, released in self.released.items():
@@ -239,7 +236,8 @@ def _marks(cell: Json) -> Json:
     return marks if isinstance(marks, dict) else {}
 
 
-def _listed(numbers: list[int]) -> str:
+def listed(numbers: list[int]) -> str:
+    """Several of them, in words: 2, 5 and 9."""
     return f"{', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
 
 

@@ -181,8 +181,8 @@ def _found(verdict: Verdict, read: Submission, stopped: Sequence[Stopped]) -> Fo
     state: State = "not written" if verdict.todo else "passes" if verdict.passed else "fails"
     if len(defining) < 2:
         return Found(verdict, state)
-    at = [str(cell.position + 1) for cell in defining]
-    note = f"defined in cells {', '.join(at[:-1])} and {at[-1]}: the last one, cell {at[-1]}, counts"
+    at = [cell.position + 1 for cell in defining]
+    note = f"defined in cells {mending.listed(at)}: the last one, cell {at[-1]}, counts"
     return Found(verdict, state, (note + (", and it is the empty one" if verdict.todo else ""),))
 
 
