@@ -760,11 +760,11 @@ def batches_of(pairs, size=32, seed=0):
 
 
 @torch.no_grad()
-def write(model, src, longest=20):
+def write(model, src, words=20):
     """The likeliest next word, again and again."""
     model.eval()
     tgt = torch.full((len(src), 1), BOS, device=src.device)
-    for _ in range(longest):
+    for _ in range(words):
         tgt = torch.cat([tgt, model(src, tgt)[:, -1:].argmax(-1)], dim=1)
     return [german.decode(row) for row in tgt]
 

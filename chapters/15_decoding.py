@@ -754,7 +754,7 @@ def take_apart(ax, hypothesis, reference):
     line = 0.0
     for i, word in enumerate(hypothesis):
         ax.text(i + 0.5, 0.35, word, ha="center", fontsize=11)
-    for n in range(1, 5):
+    for n in (1, 2, 3, 4):
         left, matched = Counter(runs(reference, n)), 0
         for i, run in enumerate(runs(hypothesis, n)):
             hit = left[run] > 0
