@@ -11,6 +11,7 @@ Every other word goes to the `attnlab` command, for example:
 
   python lab.py progress                                        how far you have come, and what comes next
   python lab.py check notebooks/01_softmax/01_softmax.ipynb     before handing in: what would be graded
+  python lab.py update                                          the newest course, with your answers in it
   python lab.py grade                                           grade what students handed in
   python lab.py demo                                            see a class graded, from release to report
   python lab.py build --check                                   do the notebooks match their sources?

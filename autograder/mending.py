@@ -35,7 +35,12 @@ class Mended:
     demos: frozenset[int] = frozenset()  # the cells that only show something, whether they still say so or not
 
     def dumps(self) -> str:
-        return json.dumps(self.notebook, ensure_ascii=False, indent=1) + "\n"
+        return dumps(self.notebook)
+
+
+def dumps(notebook: Json) -> str:
+    """The text of a notebook's file."""
+    return json.dumps(notebook, ensure_ascii=False, indent=1) + "\n"
 
 
 def mend(read: Submission, data: bytes, original: Json) -> Mended:
@@ -89,7 +94,7 @@ class _Mender:
                 self.is_at[name] = found
         self._recognise_plain()
         cells = self._whole()
-        _give_ids(cells)
+        give_ids(cells)
         metadata = self.notebook.get("metadata")
         metadata = dict(metadata) if isinstance(metadata, dict) else {}
         for key in ("kernelspec", "language_info"):
@@ -289,7 +294,7 @@ def _is_id(value: Any) -> bool:
     return isinstance(value, str) and bool(ID.fullmatch(value))
 
 
-def _give_ids(cells: list[Json]) -> None:
+def give_ids(cells: list[Json]) -> None:
     """Each its own: a released cell the one it was released with, another what it has, else one by its place."""
     taken: set[str] = set()
     for position, cell in enumerate(cells):

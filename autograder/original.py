@@ -6,6 +6,7 @@ copy. A test holds that the two agree for every chapter.
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 from autograder import autograded, catalogue, record
@@ -25,7 +26,11 @@ def released(chapter: int) -> Json:
     if module is None:
         raise NoOriginal(f"The course has no chapter {chapter} with exercises.")
     name = module.__name__.rpartition(".ch")[2]
-    path = record.COURSE / "solutions" / name / f"{name}.ipynb"
+    return of(record.COURSE / "solutions" / name / f"{name}.ipynb")
+
+
+def of(path: Path) -> Json:
+    """The released notebook of a solved one; ``NoOriginal`` where the file is none."""
     try:
         notebook = json.loads(path.read_text(encoding="utf-8"))
         cells = [_released(cell) for cell in notebook["cells"]]

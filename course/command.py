@@ -19,6 +19,7 @@ from course.commands import (
     progress,
     release,
     report,
+    update,
 )
 from course.console import app
 
@@ -40,6 +41,7 @@ __all__ = [
     "progress",
     "release",
     "report",
+    "update",
 ]
 
 

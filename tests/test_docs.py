@@ -119,6 +119,8 @@ ELSEWHERE = {
     "nbgrader generate_feedback 00_start": "tests/course/test_nbgrader.py",
     "nbgrader export": "tests/course/test_nbgrader.py",
     "python lab.py demo": "tests/course/test_class_demo.py",
+    "python lab.py update": "tests/course/test_updating.py",
+    "python lab.py update --from ../attention-lab-old": "tests/course/test_updating.py",
 }
 
 
