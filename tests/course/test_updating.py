@@ -244,6 +244,7 @@ def test_answers_that_were_committed_are_brought_as_well(course, mine, newer, co
     assert ANSWER in sources(read(course / NAME)) and "Reworded." in sources(read(course / NAME))
     assert git(course, "log", "--oneline", "-1", "--format=%p").count(" ") == 1  # a merge, and all of it committed
     assert not git(course, "diff", "--name-only", "--diff-filter=U")
+    assert not conflict or json.loads(git(course, "show", f"HEAD:{NAME}")) == newer
 
 
 @pytest.mark.parametrize("committed", [False, True])
@@ -263,7 +264,7 @@ def test_another_file_that_both_have_changed_stops_it_and_nothing_has_changed(co
         assert update(course).carried
 
 
-@pytest.mark.parametrize("when", ["before the merge", "after the merge", "after the merge, worked on since"])
+@pytest.mark.parametrize("when", ["at once", "before the merge", "after the merge", "after the merge, worked on since"])
 def test_killed_in_between_the_next_update_goes_on(course, mine, base, newer, monkeypatch, when):
     publish(course, newer)
     write(course / NAME, mine)
@@ -271,15 +272,17 @@ def test_killed_in_between_the_next_update_goes_on(course, mine, base, newer, mo
     class Killed(BaseException):
         pass
 
-    def die(*args):
+    def merge(self, newest, names):
+        if when.startswith("after"):
+            real(self, newest, names)
+        elif when == "before the merge":
+            self("checkout", "HEAD", "--", *names)
         raise Killed
 
-    with monkeypatch.context() as m:
-        m.setattr(updating.Git, "merge", die) if when == "before the merge" else m.setattr(
-            updating, "_put_all_together", die
-        )
-        with pytest.raises(Killed):
-            update(course)
+    real = updating.Git.merge
+    with monkeypatch.context() as m, pytest.raises(Killed):
+        m.setattr(updating.Git, "merge", merge)
+        update(course)
     if when.endswith("since"):
         write(course / NAME, since := {**newer, "cells": [own("Since."), *newer["cells"]]})
         done = update(course)
