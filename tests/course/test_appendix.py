@@ -41,7 +41,8 @@ def test_every_term_has_chinese_words_a_sentence_and_its_place_in_the_alphabet()
     rows = (book.PAGES / "glossary.md").read_text(encoding="utf-8").count("\n| ") - 1
     assert len(TERMS) == rows > 60, "a row of the table is not understood"
     for term in TERMS:
-        assert re.fullmatch(r"[\u4e00-\u9fff–]+", term.chinese), term.name
+        assert re.fullmatch(r"[\u4e00-\u9fff–（）A-Za-z ]+", term.chinese), term.name
+        assert re.search(r"[\u4e00-\u9fff]", term.chinese), f"{term.name} is left in English"
         assert term.meaning.endswith("."), term.name
     assert [term.name for term in TERMS] == sorted((term.name for term in TERMS), key=appendix.plain)
     written = Counter(form.lower() for term in TERMS for form in term.written())
