@@ -1040,13 +1040,14 @@ print("output", (p @ values).numpy().round(3), " cat's own value", corners[0])
 #
 # - J. W. Gibbs, *Elementary Principles in Statistical Mechanics*, 1902. The distribution $e^{-E/T}$ over the states of
 #   a system, after Boltzmann.
-# - R. D. Luce, *Individual Choice Behavior*, 1959. The axiom of choice behind the recipe $f(x_i)/\sum_j f(x_j)$.
+# - R. D. Luce, *Individual Choice Behavior: A Theoretical Analysis*, 1959. The axiom of choice behind the recipe
+#   $f(x_i)/\sum_j f(x_j)$.
 # - J. S. Bridle, "Probabilistic Interpretation of Feedforward Classification Network Outputs, with Relationships to
 #   Statistical Pattern Recognition", 1990. Gave softmax its name.
 # - G. Hinton, O. Vinyals, J. Dean, "Distilling the Knowledge in a Neural Network", 2015. Temperature as a way to hear
 #   what a network thinks of the wrong answers.
-# - A. F. T. Martins, R. F. Astudillo, "From Softmax to Sparsemax", 2016. Another map from scores to shares, with exact
-#   zeros.
+# - A. F. T. Martins, R. F. Astudillo, "From Softmax to Sparsemax: A Sparse Model of Attention and Multi-Label
+#   Classification", 2016. Another map from scores to shares, with exact zeros.
 # - M. Milakov, N. Gimelshein, "Online Normalizer Calculation for Softmax", 2018. One pass over the scores in place of
 #   two.
 # - P. Blanchard, D. J. Higham, N. J. Higham, "Accurately Computing the Log-Sum-Exp and Softmax Functions", 2021.

@@ -987,7 +987,7 @@ for T in (50, 500, 5000):
 #
 # - D. Bahdanau, K. Cho, Y. Bengio, "Neural Machine Translation by Jointly Learning to Align and Translate", 2014 (ICLR
 #   2015). Introduced additive attention; its appendix notes that the keys' projections can be computed in advance.
-# - A. Graves, "Generating Sequences with Recurrent Neural Networks", 2013. A year earlier: a soft window, a mixture of
+# - A. Graves, "Generating Sequences With Recurrent Neural Networks", 2013. A year earlier: a soft window, a mixture of
 #   Gaussians, that slides along the text while a network writes it by hand.
 # - C. Raffel, D. P. W. Ellis, "Feed-Forward Networks with Attention Can Solve Some Long-Term Memory Problems", 2015.
 #   Attention by the value alone, and what it can do.

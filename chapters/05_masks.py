@@ -993,7 +993,7 @@ with interactive.once_solved("padding_mask, causal_mask, combine and masked_soft
 # **2. `is_causal=True` is aligned at the start.** With $T < S$ it is candidate A.
 #
 # **3. The empty row depends on a flag.** The same module, the same input: NaN or not, by whether you asked to see the
-# weights.
+# weights. (In evaluation, under `torch.no_grad()`, it takes a faster path, and gives NaN either way.)
 #
 # **4. A clean output can have a dead gradient.** Replace the NaN of an empty row by zeros, and the way forwards looks
 # fine. On the way back, the zero that comes from above meets the NaN inside softmax.

@@ -128,8 +128,9 @@ def gru(x, s, W_x, W_s, b_x, b_s):
 #
 # ### One vector for everything
 #
-# Before attention, the decoder was given the two *last* states and nothing else: one context $c$, the same at every
-# step. (The GRU that comes from the right ends at position 1.)
+# Without attention, the decoder is given the two *last* states and nothing else: one context $c$, the same at every
+# step. (The GRU that comes from the right ends at position 1. In the papers of 2014 the encoder read in one direction
+# only, so its last state was all there was.)
 #
 # $$c = [\overrightarrow{h}_S;\ \overleftarrow{h}_1], \qquad
 # s_t = \mathrm{GRU}\bigl([y_{t-1};\ c],\ s_{t-1}\bigr)$$

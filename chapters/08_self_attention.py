@@ -861,8 +861,10 @@ with interactive.once_solved("SelfAttention"):
 # - A. Vaswani et al., "Attention Is All You Need", 2017. Self-attention in place of recurrence. Section 4 asks why.
 # - M. Zaheer et al., "Deep Sets", 2017. What invariant and equivariant functions of sets look like.
 # - M. E. Peters et al., "Deep Contextualized Word Representations", 2018. ELMo: a word's vector from its sentence, by LSTMs.
-# - J. Lee et al., "Set Transformer", 2019. Self-attention where the input is a set.
-# - K. Ethayarajh, "How Contextual are Contextualized Word Representations?", 2019. How far apart the vectors of one word are.
+# - J. Lee et al., "Set Transformer: A Framework for Attention-based Permutation-Invariant Neural Networks", 2019.
+#   Self-attention where the input is a set.
+# - K. Ethayarajh, "How Contextual are Contextualized Word Representations? Comparing the Geometry of BERT, ELMo, and GPT-2
+#   Embeddings", 2019. How far apart the vectors of one word are.
 # - N. Kitaev, Ł. Kaiser, A. Levskaya, "Reformer: The Efficient Transformer", 2020. Queries and keys tied, and what that takes.
 # - C. Yun et al., "Are Transformers universal approximators of sequence-to-sequence functions?", 2020. Without positions, of
 #   equivariant functions; with them, of all continuous ones on a compact set.

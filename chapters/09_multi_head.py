@@ -841,7 +841,7 @@ with interactive.once_solved("MultiHeadAttention and the functions before it"):
 # 2. By default it returns the *average* of the heads' weights. For our village that is half on the start, half on the
 #    goal: the map of a network that wants to meet half way. It had two maps with two signs. Ask for
 #    `average_attn_weights=False`.
-# 3. A row that is masked altogether is NaN there, zeros plus the bias here.
+# 3. A row that is masked altogether is NaN there (chapter 5 knows of the exception), zeros plus the bias here.
 #
 # And one that does give an error: its mask for single sequences has the shape `(B * H, T, S)`, all heads of the first sequence
 # first. Ours broadcasts from `(B, 1, T, S)`.
@@ -934,8 +934,8 @@ with interactive.once_solved("MultiHeadAttention and the functions before it"):
 #   taken away one by one.
 # - E. Voita, D. Talbot, F. Moiseev, R. Sennrich, I. Titov, "Analyzing Multi-Head Self-Attention: Specialized Heads Do the
 #   Heavy Lifting, the Rest Can Be Pruned", 2019. Which heads stay, and what they do.
-# - K. Clark, U. Khandelwal, O. Levy, C. D. Manning, "What Does BERT Look At?", 2019. Heads of BERT against the relations of
-#   grammar.
+# - K. Clark, U. Khandelwal, O. Levy, C. D. Manning, "What Does BERT Look At? An Analysis of BERT's Attention", 2019. Heads
+#   of BERT against the relations of grammar.
 # - S. Bhojanapalli et al., "Low-Rank Bottleneck in Multi-head Attention Models", 2020. What a head cannot do when it is
 #   narrower than the sequence is long.
 # - N. Elhage et al., "A Mathematical Framework for Transformer Circuits", 2021. Heads as a sum; where they look and what

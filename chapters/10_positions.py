@@ -582,8 +582,8 @@ with interactive.once_solved("sinusoidal_positions, learned_positions, rotate an
 #
 # We want games in which the order is everything and chance is easy to compute. Here are two.
 #
-# **The canon.** *Frère Jacques*: the second voice sings what the first sang three beats ago. A random sequence of ten
-# notes; at every place, say the note of **three places before**.
+# **The canon.** As in *Frère Jacques*, a second voice sings what the first one has sung a little earlier. Here: a random
+# sequence of ten notes; at every place, say the note of **three places before**.
 #
 # **Notes on the fridge.** *Anna: garden. Ben: attic. Anna: kitchen. Anna?* Five people leave notes where they are, in
 # one of eight places. A word of the sequence is a person together with a place, or with a question mark. At each
@@ -984,10 +984,10 @@ print("cos, bfloat16 ", *(f"{c:6.3f}" for c in torch.cos(exact.bfloat16().float(
 # angles that they never had, and attention scores there are arbitrary; quality drops soon after the trained length.
 # Remedies, from cheap to dear: a sliding window, which keeps distances in the trained range and forgets the rest;
 # *position interpolation*, dividing all positions by 4, so that 16,000 look like 4,000, with a short fine-tuning, since
-# neighbours are now a quarter of a step apart; slowing down only the slow pairs by a larger base than 10,000, or
-# YaRN's mixture of both, so that near distances stay sharp; and training on long texts, which the others make cheaper
-# and do not replace. And I would measure with a task that needs far-away words, not with perplexity, which near words
-# dominate.
+# neighbours are now a quarter of a step apart; a larger base than 10,000, which slows the slow pairs down and leaves the
+# fastest as it is, or YaRN's mixture of both, so that near distances stay sharp; and training on long texts, which the
+# others make cheaper and do not replace. And I would measure with a task that needs far-away words, not with
+# perplexity, which near words dominate.
 #
 # *What a weak answer says:* "sinusoids extrapolate to any length, as there is a formula for them". There is a vector for
 # each place. That the weights know what to do with it is another matter, and the experiment above shows that they do
@@ -1017,7 +1017,7 @@ print("cos, bfloat16 ", *(f"{c:6.3f}" for c in torch.cos(exact.bfloat16().float(
 # - C. Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer" (T5), 2020. One
 #   learned number for each range of distances and each head, added to the score.
 # - J. Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding", 2021. Turns queries and keys.
-# - O. Press, N. Smith, M. Lewis, "Train Short, Test Long: Attention with Linear Biases Enables Input Length
+# - O. Press, N. A. Smith, M. Lewis, "Train Short, Test Long: Attention with Linear Biases Enables Input Length
 #   Extrapolation", 2022. ALiBi. For numbers of heads that are no power of two, see
 #   `attnlab.positions.alibi_slopes`.
 # - A. Haviv et al., "Transformer Language Models without Positional Encodings Still Learn Positional Information", 2022.

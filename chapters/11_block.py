@@ -368,8 +368,8 @@ with interactive.once_solved("layer_norm, rms_norm, feed_forward and residual"),
         print(f"{order + '-order':12}{gap.max():.0e}, and no number of {gap.numel()} is further off")
 
 # %% [markdown]
-# One trap: `nn.RMSNorm` without `eps` takes the smallest number that still counts beside 1 in the type of `x`, so it
-# differs between float32 and float16. Ours is told.
+# One trap: `nn.RMSNorm` without `eps` takes the smallest number that still counts beside 1 in the type that it computes
+# in, so it differs between float32 and float64. (For the half precisions that type is float32.) Ours is told.
 #
 # ## Which arrives: the experiment
 #
@@ -634,7 +634,8 @@ with interactive.once_solved("layer_norm, feed_forward and residual"):
 #
 # ## Further reading
 #
-# - K. He et al., "Delving Deep into Rectifiers", 2015. How large the first numbers of a plain deep network have to be.
+# - K. He et al., "Delving Deep into Rectifiers: Surpassing Human-Level Performance on ImageNet Classification", 2015. How
+#   large the first numbers of a plain deep network have to be.
 # - K. He et al., "Deep Residual Learning for Image Recognition", 2016. The residual connection, and networks of 152
 #   layers.
 # - J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer Normalization", 2016.

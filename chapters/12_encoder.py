@@ -227,7 +227,7 @@ with interactive.once_solved("EncoderLayer"):
 # In post-order a norm stands on the road itself, so nothing grows. In pre-order nobody norms the road: every half adds
 # to it, and it grows with the depth. Whoever reads it behind the last layer, a decoder or a classifier, would get
 # numbers on a scale of their own. So the stack ends in a norm. (With post-order the paper has none; it does no harm
-# there, and PyTorch has it too.)
+# there, and PyTorch's `nn.Transformer` has it too.)
 #
 # {{exercise Encoder}}
 #

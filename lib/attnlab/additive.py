@@ -70,7 +70,7 @@ def additive_attention(
 class AdditiveAttention(nn.Module):
     """Additive attention with learned W_q, W_k and v.
 
-    ``forward`` returns the context, ``weights`` the α that it is averaged with. No biases, as in the paper.
+    ``forward`` returns the context, ``weights`` the α that it is averaged with. No biases, as in the paper's formula.
     """
 
     def __init__(self, d_q: int, d_k: int, d_hidden: int):

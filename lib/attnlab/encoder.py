@@ -52,7 +52,7 @@ class Encoder(nn.Module):
     """num_layers encoder layers and a final norm; the arguments are those of EncoderLayer.
 
     With order="pre" nothing else norms the sum of the layers. With order="post" the paper has no final norm; ours has,
-    as torch's has.
+    as that of nn.Transformer has.
     """
 
     def __init__(self, num_layers: int, d_model: int, *layer, **options):

@@ -76,7 +76,7 @@ def sasrec_loss(
     At each place the item that came next should score high, and a random one low. The paper sums; the mean makes the
     learning rate independent of the batch. 1 - σ(r) = σ(-r), whose logarithm does not overflow.
 
-    Kang and McAuley, 2018, "Self-attentive sequential recommendation", equation 6.
+    Kang and McAuley, 2018, "Self-attentive sequential recommendation", section III-E.
     """
     log_likelihood = nn.functional.logsigmoid(positive) + nn.functional.logsigmoid(-negative)
     return -torch.where(mask, log_likelihood, 0).sum() / mask.sum().clamp(min=1)
