@@ -13,7 +13,7 @@ project_copyright = "the authors of Attention Lab; text CC BY 4.0, code Apache-2
 release = tomllib.loads((HERE.parent / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 language = "en"
 
-extensions = ["myst_nb", "formulas", "accessible"]
+extensions = ["myst_nb", "formulas", "accessible", "lines"]
 templates_path = ["_templates"]
 exclude_patterns = ["chapters/_download"]
 

@@ -353,6 +353,20 @@ def test_night_follows_the_system_and_the_button(chromium, served):
         assert sum(page.locator("body").evaluate(brightness)[:3]) > 700
 
 
+@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+def test_code_is_never_cut_and_is_copied_as_it_is(chromium, served, viewport):
+    solved = json.loads((paths.SOLUTIONS / "04_scaled_dot_product/04_scaled_dot_product.ipynb").read_text("utf-8"))
+    longest = max(("".join(c["source"]) for c in solved["cells"] if c["metadata"].get("tags") == ["demo"]), key=len)
+    with Reader(chromium, served, viewport) as reader:
+        page = reader.open("chapters/04_scaled_dot_product.html")
+        code = page.locator(".cell_input pre:visible")
+        assert code.count() > 10
+        assert not [p for p in code.all() if p.evaluate("p => p.scrollWidth > p.clientWidth + 1")]
+        selected = "p => { getSelection().selectAllChildren(p); return getSelection().toString() }"
+        copied = [pre.evaluate(selected).strip() for pre in code.all()]
+        assert longest.strip() in copied
+
+
 def test_no_page_is_wider_than_a_phone(chromium, served, different):
     with Reader(chromium, served, viewport=PHONE) as reader:
         for name in different:
