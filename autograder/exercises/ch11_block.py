@@ -11,6 +11,7 @@ from autograder.exercise import Exercise
 
 B, T, D, D_FF = 3, 5, 7, 11
 SQUARE = 5  # all sizes alike: no shape warns of a mistake
+FLOAT32 = 1e-5  # who computes in float32, as Llama does, may
 
 
 def _normal(rng, *shape, dtype=torch.float32):
@@ -37,7 +38,7 @@ def _differentiates(student_function, reference, inputs, names, g):
     value = reference(*leaves)
     wanted = torch.autograd.grad((value * g).sum(), leaves)
     came = student_function.gradients(*inputs, cotangent=g)
-    expect.close(came.value, value, "Is it the answer that you give without gradients, too?")
+    expect.close(came.value, value, "Is it the answer that you give without gradients, too?", FLOAT32)
     _gradients(names, came.inputs, wanted)
 
 
@@ -121,7 +122,7 @@ def test_layer_norm_takes_every_kind_of_tensor(student, rng):
     x, gain, bias = _to_norm(rng, B, T, dtype=torch.float64)
     for given in (_gaps(x), x[0, 0], 1e6 * x):
         want = norms.layer_norm(given, gain, bias)
-        expect.close(student.layer_norm(given, gain, bias), want, "Does it count on a shape, or on the memory?")
+        expect.close(student.layer_norm(given, gain, bias), want, "Does it count on a shape or on the memory?", FLOAT32)
     expect.unchanged(student)
 
 
@@ -163,6 +164,20 @@ def forgets_eps(x, gain, bias, eps=1e-5):
 def has_an_eps_of_its_own(x, gain, bias, eps=1e-5):
     """The eps that was passed in is ignored: 1e-5 is written into the formula."""
     return _normed(x, gain, bias, 1e-5)
+
+
+@layer_norm.misconception(caught_by=test_eps_stands_inside_the_root)
+def has_a_smaller_eps_unless_told(x, gain, bias, eps=1e-6):
+    """Where nobody says `eps`, 1e-6 is taken. The signature promises 1e-5, and who leaves an argument out relies on its
+    default."""
+    return _normed(x, gain, bias, eps)
+
+
+@layer_norm.misconception(caught_by=test_norm_of_known_numbers)
+def divides_by_one_less_and_adds_eps_outside(x, gain, bias, eps=1e-5):
+    """There are two slips in it: `x.std(…)` divides by d − 1 unless told not to, and eps was added to the standard
+    deviation, outside the root. Take the variance, `correction=0`, add eps to it, and then the root."""
+    return _normed(x, gain, bias, eps, divide=lambda c, v, eps: c / (c.std(-1, keepdim=True) + eps))
 
 
 @layer_norm.misconception(caught_by=test_eps_stands_inside_the_root)
@@ -209,6 +224,13 @@ def norms_everything(x, gain, bias, eps=1e-5):
 def leaves_the_mean(x, gain, bias, eps=1e-5):
     """The mean was not subtracted: that is nearer to RMS norm, which comes next. Here the mean goes first."""
     return _normed(x, gain, bias, eps, centre=False)
+
+
+@layer_norm.misconception(caught_by=test_norm_of_known_numbers)
+def norms_by_the_mean_square(x, gain, bias, eps=1e-5):
+    """This is RMS norm, which comes next, with a bias: no mean was subtracted, neither above nor below. Layer norm
+    takes it off first, and divides by the root of the mean of what is left, squared."""
+    return gain * x / torch.sqrt((x**2).mean(-1, keepdim=True) + eps) + bias
 
 
 @layer_norm.misconception(caught_by=test_norm_of_known_numbers)
@@ -387,7 +409,8 @@ def test_rms_of_known_numbers(student, rng):
 
 @rms_norm.check(points=1)
 def test_rms_of_each_position(student, rng):
-    """Every vector is divided by its own root mean square, and no mean is subtracted."""
+    """Every vector is divided by its own root mean square, and no mean is subtracted. `eps` is added under the root;
+    where it is left out, it is 10⁻⁶."""
     for inputs in (_to_rms(rng, B, T), _to_rms(rng, SQUARE, SQUARE, d=SQUARE), _to_rms(rng, T)):
         want = norms.rms_norm(*inputs)
         expect.close(student.rms_norm(*inputs), want, "Over which axis, and of what?")
@@ -395,6 +418,9 @@ def test_rms_of_each_position(student, rng):
     expect.close(student.rms_norm(0 * x, gain), torch.zeros(T, D), "0/0 is NaN: what keeps it away?")
     want = norms.rms_norm(x, gain, 0.5)
     expect.close(student.rms_norm(x, gain, 0.5), want, "Where is `eps` added?")
+    quiet = 1e-3 * x
+    want = norms.rms_norm(quiet, gain)
+    expect.close(student.rms_norm(quiet, gain), want, "These numbers are about a thousandth: an `eps` of 1e-6 counts.")
 
 
 @rms_norm.check(points=1)
@@ -404,7 +430,8 @@ def test_rms_norm_can_be_trained(student, rng):
     inputs = _to_rms(rng, B, T, dtype=torch.float64)
     g = _normal(rng, B, T, D, dtype=torch.float64)
     want = norms.rms_norm(_gaps(inputs[0]), inputs[1])
-    expect.close(student.rms_norm(_gaps(inputs[0]), inputs[1]), want, "Do you count on how numbers lie in memory?")
+    cause = "Do you count on how numbers lie in memory?"
+    expect.close(student.rms_norm(_gaps(inputs[0]), inputs[1]), want, cause, FLOAT32)
     _differentiates(student.rms_norm, norms.rms_norm, inputs, ("x", "gain"), g)
     expect.unchanged(student)
 
@@ -485,6 +512,13 @@ def rms_with_an_eps_of_its_own(x, gain, eps=1e-6):
 
 
 @rms_norm.misconception(caught_by=test_rms_of_each_position)
+def rms_with_a_larger_eps_unless_told(x, gain, eps=1e-5):
+    """Where nobody says `eps`, 1e-5 is taken, as in layer norm. The signature promises 1e-6, and who leaves an argument
+    out relies on its default."""
+    return _rms(x, gain, eps)
+
+
+@rms_norm.misconception(caught_by=test_rms_of_each_position)
 def rms_over_the_batch(x, gain, eps=1e-6):
     """The mean square was taken over the first axis, across the batch. Every vector has its own: `dim=-1`."""
     return _rms(x, gain, eps, axis=0 if x.ndim > 1 else -1)
@@ -539,6 +573,13 @@ def rms_that_edits_x(x, gain, eps=1e-6):
 @rms_norm.alternative
 def rms_by_rsqrt(x, gain, eps=1e-6, name="rms"):
     return x * torch.rsqrt(x.pow(2).mean(dim=-1, keepdim=True) + eps) * gain
+
+
+@rms_norm.alternative
+def rms_in_float32_and_back(x, gain, eps=1e-6):
+    """As in Llama's code: the norm in float32, whatever x is."""
+    wide = x.float()
+    return (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)).type_as(x) * gain
 
 
 @rms_norm.alternative

@@ -22,7 +22,7 @@ WHOLE_LAYERS = (
 )
 B, T, D_MODEL, H, D_FF = 3, 7, 10, 2, 13  # d_model is H times 5; all others are primes
 SIZES = (D_MODEL, H, D_FF)
-KINDS = ("weight", "bias")
+MANY = 240  # so many sequences of one position: what may be dropped is sometimes kept
 
 
 def _normal(rng, *shape, dtype=torch.float32):
@@ -154,7 +154,8 @@ def test_a_layer_as_built_today(student, rng):
 
 @EncoderLayer.check(points=2)
 def test_the_layer_hands_its_mask_on(student, rng):
-    """A mask, True = may attend, reaches the attention: padding, causal, or one for each sequence."""
+    """A mask, True = may attend, reaches the attention: padding, causal, or one for each sequence. A call without one
+    hides nothing, whatever an earlier one was told."""
     x = _normal(rng, B, T, D_MODEL)
     masks = [
         (padding_mask(torch.tensor([T, 2, 5]), T), "This one hides padding, (B, 1, 1, T)."),
@@ -165,6 +166,8 @@ def test_the_layer_hands_its_mask_on(student, rng):
     wants = [ours(x, mask) for mask, _ in masks]
     for (mask, kind), want in zip(masks, wants, strict=True):
         expect.close(module(x, mask), want, f"{kind} Does it arrive at the attention as it is?")
+    want = ours(x)
+    expect.close(module(x), want, "This call has no mask. Does the layer keep the one of an earlier call?")
 
 
 @EncoderLayer.check(points=1)
@@ -183,22 +186,15 @@ def test_dropout_falls_on_what_each_half_adds(student, rng):
 
 @EncoderLayer.check(points=1)
 def test_both_parts_drop_inside(student, rng):
-    """`dropout` is handed to the attention and to the feed-forward network, which drop inside themselves, too."""
-    x = _normal(rng, B, T, D_MODEL)
-    for part, last in (("self_attention", "W_o"), ("feed_forward", "W_2")):
-        module, ours = _layers(student, rng, "pre", dropout=0.5)
-        other = "feed_forward.W_2" if last == "W_o" else "self_attention.W_o"
-        silent = ours.state_dict() | {f"{other}.{name}": 0 * ours.state_dict()[f"{other}.{name}"] for name in KINDS}
-        ours.load_state_dict(silent)  # the other half adds nothing
-        twice = 2 * (ours(x) - x)  # what is left of it, if only the answer is dropped
-        module.load(silent)
-        module.train()
-        came = torch.as_tensor(expect.is_array(module(x), (B, T, D_MODEL))) - x
-        expect.true(
-            bool(((came - twice).abs() > 1e-3)[came != 0].any()),
-            f"In training, with a dropout of 0.5, nothing is dropped inside `{part}`.",
-            "Was `dropout` handed on when the part was made?",
-        )
+    """`dropout`, 0.1 where it is left out, is handed to the attention and to the feed-forward network, which drop
+    inside themselves, too."""
+    x = torch.zeros(MANY, 1, D_MODEL)
+    for given, p in (({"dropout": 0.5}, 0.5), ({}, 0.1)):
+        for part in ("self_attention", "feed_forward"):
+            module = student.EncoderLayer(*SIZES, order="pre", **given)
+            module.load(_says(reference.EncoderLayer(*SIZES), part))
+            module.train()
+            _is_dropped_twice(module(x), x, part, p, "dropout=0.5" if given else "`dropout` left out, so 0.1")
 
 
 @EncoderLayer.check(points=1)
@@ -228,6 +224,29 @@ def test_the_layer_takes_every_kind_of_tensor(student, rng):
     want = ours(x, mask)
     expect.close(module(x, mask), want, "Does a float64 layer stay one?")
     expect.unchanged(student, "Does `x += …` write into the input? `x = x + …` does not.")
+
+
+def _says(ours, part, number=1.0):
+    """Weights with which this part of a layer says a number in its first feature, and nothing else is said."""
+    weights = {name: torch.zeros_like(value) for name, value in ours.named_parameters()}
+    first, last = ("W_1", "W_2") if part == "feed_forward" else ("W_v", "W_o")
+    weights[f"{part}.{first}.bias"] += number
+    weights[f"{part}.{last}.weight"][0, 0] = 1
+    return weights
+
+
+def _is_dropped_twice(came, x, part, p, said):
+    """What a part adds to x in training is 1/(1 − p)² or 0, if it is dropped inside and before the sum.
+
+    Of so many numbers one is kept, but for one time in 10²⁵: so the largest says by how much they grew.
+    """
+    most, want = float(torch.as_tensor(expect.is_array(came, tuple(x.shape))).max()), 1 / (1 - p) ** 2
+    expect.true(
+        abs(most - want) < 1e-3,
+        f"In training, with {said}, a `{part}` that says 1 adds {most:.4g} where it is kept. Dropped inside and before "
+        f"the sum, what is kept grows twice by 1/(1 − {p}), to {want:.4g}.",
+        "Was `dropout` handed on when the part was made, and is its default the one of the signature?",
+    )
 
 
 class _Layer(nn.Module):
@@ -389,6 +408,25 @@ class LayerPreUnlessTold(_Layer):
 
     def __init__(self, d_model, num_heads, d_ff, dropout=0.1, order="pre"):
         super().__init__(d_model, num_heads, d_ff, dropout, order)
+
+
+@EncoderLayer.misconception(caught_by=test_a_layer_as_built_today)
+class LayerThatAttendsUnnormed(_Layer):
+    """In pre-order the attention reads the road itself, and `norm_1` is never used. Was it asked about `x, x, x` in a
+    `lambda y: …`? What it is given as y is the normed copy: ask about that."""
+
+    def forward(self, x, mask=None):
+        attended = x + self.attend(x, mask) if self.order == "pre" else self.norm_1(x + self.attend(x, mask))
+        return self.add(attended, self.think, self.norm_2)
+
+
+@EncoderLayer.misconception(caught_by=test_a_layer_as_built_today)
+class LayerThatReadsTheRoadItself(_Layer):
+    """In pre-order both halves read the road itself: the normed copies are made, and not used. Does a `lambda y: …` ask
+    about x? What it is given as y is the normed copy."""
+
+    def add(self, x, sublayer, norm):
+        return x + sublayer(x) if self.order == "pre" else norm(x + sublayer(x))
 
 
 @EncoderLayer.misconception(caught_by=test_a_layer_as_built_today)
@@ -554,6 +592,18 @@ class LayerThatDropsItsMask(_Layer):
 
 
 @EncoderLayer.misconception(caught_by=test_the_layer_hands_its_mask_on)
+class LayerThatRemembersItsMask(_Layer):
+    """A mask is kept in the module, and used again where the next call brings none. Each call stands for itself: hand
+    on the mask that came with it, `None` too."""
+
+    kept = None
+
+    def attend(self, x, mask):
+        self.kept = self.kept if mask is None else mask
+        return super().attend(x, self.kept)
+
+
+@EncoderLayer.misconception(caught_by=test_the_layer_hands_its_mask_on)
 class LayerWithTheMaskTurnedRound(_Layer):
     """The mask was turned round. Here True means *may attend*; it is PyTorch's own modules in which True hides."""
 
@@ -693,6 +743,15 @@ class LayerWhosePartsDropNothing(_Layer):
         super().__init__(d_model, num_heads, d_ff, dropout, order)
         self.self_attention = MultiHeadAttention(d_model, num_heads)
         self.feed_forward = FeedForward(d_model, d_ff)
+
+
+@EncoderLayer.misconception(caught_by=test_both_parts_drop_inside)
+class LayerThatDropsNothingUnlessTold(_Layer):
+    """Where nobody says `dropout`, nothing is dropped. The signature promises 0.1, and who leaves an argument out
+    relies on its default."""
+
+    def __init__(self, d_model, num_heads, d_ff, dropout=0.0, order="post"):
+        super().__init__(d_model, num_heads, d_ff, dropout, order)
 
 
 @EncoderLayer.misconception(caught_by=test_dropout_falls_on_what_each_half_adds)
@@ -859,7 +918,8 @@ def test_padding_is_heard_by_no_layer(student, rng):
 
 @Encoder.check(points=1)
 def test_the_encoder_hands_its_options_on(student, rng):
-    """Dropout and order are handed to every layer: with a dropout of 1, in training, only the norms are left."""
+    """Dropout and order are handed to every layer: with a dropout of 1, in training, only the norms are left. Where no
+    `dropout` is named, it is 0.1."""
     x = _normal(rng, B, T, D_MODEL)
     for order in ("pre", "post"):
         module, ours = _encoders(student, rng, order, dropout=1.0)
@@ -872,6 +932,21 @@ def test_the_encoder_hands_its_options_on(student, rng):
         expect.close(module(x), alone, "Does each layer get the `dropout` that the encoder was given?")
         module.eval()
         expect.close(module(x), quiet, "This is after `.eval()`: does the mode reach every layer?")
+    ours = reference.Encoder(1, *SIZES, order="pre")
+    module = student.Encoder(1, *SIZES, order="pre")
+    quiet = _says(ours.layers[0], "feed_forward", 0.01)  # so little that the last norm does not bring it back to one
+    module.load({f"layers.0.{name}": value for name, value in quiet.items()})
+    module.train()
+    x = torch.zeros(MANY, 1, D_MODEL)
+    most = float(torch.as_tensor(expect.is_array(module(x), tuple(x.shape))).max())
+    x[0, 0, 0] = 0.01 / 0.9**2
+    want = float(ours.norm(x[0, 0])[0])
+    expect.true(
+        abs(most - want) < 1e-3,
+        f"Made without `dropout`, and in training, it makes {most:.4g} of a number that is kept; {want:.4g} is due "
+        f"where a layer drops a tenth inside, and a tenth of what it adds.",
+        "Is 0.1 the default of `dropout`, and is it handed to every layer?",
+    )
 
 
 @Encoder.check(points=1)
@@ -1134,6 +1209,15 @@ class EncoderThatForgetsDropout(_Stack):
 
     def __init__(self, num_layers, d_model, num_heads, d_ff, dropout=0.1, order="post"):
         super().__init__(num_layers, d_model, num_heads, d_ff, order=order)
+
+
+@Encoder.misconception(caught_by=test_the_encoder_hands_its_options_on)
+class EncoderThatDropsNothingUnlessTold(_Stack):
+    """Where nobody says `dropout`, nothing is dropped. The signature promises 0.1, and who leaves an argument out
+    relies on its default."""
+
+    def __init__(self, num_layers, d_model, num_heads, d_ff, dropout=0.0, order="post"):
+        super().__init__(num_layers, d_model, num_heads, d_ff, dropout, order)
 
 
 @Encoder.misconception(caught_by=test_each_layer_reads_what_the_last_one_wrote)

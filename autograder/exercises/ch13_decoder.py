@@ -16,7 +16,7 @@ from autograder.exercise import Exercise
 B, T, S = 3, 5, 7
 D_MODEL, H, D_FF = 10, 2, 13  # d_model is H times 5; all others are primes
 SIZES = (D_MODEL, H, D_FF)
-KINDS = ("weight", "bias")
+MANY = 240  # so many sequences of one position: what may be dropped is sometimes kept
 SQUARE = 5
 VOCABULARY, BOS = 23, 1
 
@@ -605,7 +605,8 @@ def test_norms_what_each_part_reads(student, rng):
 
 @DecoderLayer.check(points=2)
 def test_each_attention_has_its_own_mask(student, rng):
-    """`mask` goes to the self-attention, `memory_mask` to the cross-attention, also where both lengths are equal."""
+    """`mask` goes to the self-attention, `memory_mask` to the cross-attention, also where both lengths are equal.
+    Nothing is kept for the next call, which may bring another memory and no masks."""
     for source in (S, T):
         x, memory = _reading(rng, S=source)
         past, real = causal_mask(T, like=x), padding_mask(torch.tensor([source, 2, 3]), source)
@@ -615,6 +616,10 @@ def test_each_attention_has_its_own_mask(student, rng):
         expect.close(module(x, memory, past, real), wants[0], cause, 1e-4)
         expect.close(module(x, memory, past), wants[1], "Here only `mask` was given.", 1e-4)
         expect.close(module(x, memory, memory_mask=real), wants[2], "Here only `memory_mask` was given.", 1e-4)
+        other = -memory
+        want = ours(x, other)
+        cause = "This call has another memory, and no masks. Does the layer keep those of an earlier call?"
+        expect.close(module(x, other), want, cause, 1e-4)
 
 
 @DecoderLayer.check(points=1)
@@ -633,25 +638,32 @@ def test_dropout_falls_on_what_each_part_adds(student, rng):
 
 @DecoderLayer.check(points=1)
 def test_all_three_parts_drop_inside(student, rng):
-    """`dropout` is handed to both attentions and to the feed-forward network, which drop inside themselves, too."""
-    x, memory = _reading(rng)
-    last = {"self_attention": "W_o", "cross_attention": "W_o", "feed_forward": "W_2"}
-    for part in last:
-        module, ours = _layers(student, rng, "pre", dropout=0.5)
-        silent = ours.state_dict()
-        for other in last:
-            if other != part:  # the other two add nothing
-                silent |= {name: 0 * silent[name] for name in (f"{other}.{last[other]}.{kind}" for kind in KINDS)}
-        ours.load_state_dict(silent)
-        twice = 2 * (ours(x, memory) - x)  # what is left of it, if only the answer is dropped
-        module.load(silent)
-        module.train()
-        came = torch.as_tensor(expect.is_array(module(x, memory), (B, T, D_MODEL))) - x
-        expect.true(
-            bool(((came - twice).abs() > 1e-3)[came != 0].any()),
-            f"In training, with a dropout of 0.5, nothing is dropped inside `{part}`.",
-            "Was `dropout` handed on when the part was made?",
-        )
+    """`dropout`, 0.1 where it is left out, is handed to both attentions and to the feed-forward network, which drop
+    inside themselves, too."""
+    x, memory = torch.zeros(MANY, 1, D_MODEL), torch.zeros(MANY, 1, D_MODEL)
+    for given, p in (({"dropout": 0.5}, 0.5), ({}, 0.1)):
+        for part in ("self_attention", "cross_attention", "feed_forward"):
+            module = student.DecoderLayer(*SIZES, order="pre", **given)
+            module.load(_says_one(part))
+            module.train()
+            came = torch.as_tensor(expect.is_array(module(x, memory), tuple(x.shape)))
+            most, want = float(came.max()), 1 / (1 - p) ** 2  # of so many one is kept, but for one time in 10²⁵
+            expect.true(
+                abs(most - want) < 1e-3,
+                f"In training, with {'dropout=0.5' if given else '`dropout` left out, so 0.1'}, a `{part}` that says 1 "
+                f"adds {most:.4g} where it is kept. Dropped inside and before the sum, what is kept grows twice by "
+                f"1/(1 − {p}), to {want:.4g}.",
+                "Was `dropout` handed on when the part was made, and is its default the one of the signature?",
+            )
+
+
+def _says_one(part):
+    """Weights with which this part of a layer says 1 in its first feature, and nothing else is said."""
+    weights = {name: torch.zeros_like(value) for name, value in reference.DecoderLayer(*SIZES).named_parameters()}
+    first, last = ("W_1", "W_2") if part == "feed_forward" else ("W_v", "W_o")
+    weights[f"{part}.{first}.bias"] += 1
+    weights[f"{part}.{last}.weight"][0, 0] = 1
+    return weights
 
 
 @DecoderLayer.check(points=1)
@@ -734,6 +746,31 @@ class LayerWithoutMasks(_Layer):
 
     def forward(self, x, memory, mask=None, memory_mask=None):
         return super().forward(x, memory)
+
+
+@DecoderLayer.misconception(caught_by=test_each_attention_has_its_own_mask)
+class LayerThatRemembersItsMemory(_Layer):
+    """The memory of the first call is kept in the module and read in all that follow. Another source brings another
+    memory, with every call."""
+
+    kept = None
+
+    def across(self, x, memory, mask):
+        self.kept = memory if self.kept is None else self.kept
+        return super().across(x, self.kept, mask)
+
+
+@DecoderLayer.misconception(caught_by=test_each_attention_has_its_own_mask)
+class LayerThatRemembersItsMasks(_Layer):
+    """Masks are kept in the module, and used again where the next call brings none. Each call stands for itself: hand
+    on the masks that came with it, `None` too."""
+
+    kept = (None, None)
+
+    def forward(self, x, memory, mask=None, memory_mask=None):
+        both = zip((mask, memory_mask), self.kept, strict=True)
+        self.kept = tuple(old if new is None else new for new, old in both)
+        return super().forward(x, memory, *self.kept)
 
 
 @DecoderLayer.misconception(caught_by=test_each_attention_has_its_own_mask)
@@ -831,6 +868,17 @@ class LayerThatLooksAcrossFirst(_Layer):
     def forward(self, x, memory, mask=None, memory_mask=None):
         x = self.add(x, lambda y: self.across(y, memory, memory_mask), self.norm_2)
         x = self.add(x, lambda y: self.back(y, mask), self.norm_1)
+        return self.add(x, self.feed_forward, self.norm_3)
+
+
+@DecoderLayer.misconception(caught_by=test_looks_back_looks_across_and_thinks)
+class LayerThatLooksAcrossFirstWithTheFirstNorm(_Layer):
+    """The cross-attention comes first, with `norm_1`, and the self-attention second. First it looks at what it has
+    written, and then, knowing that, at the source."""
+
+    def forward(self, x, memory, mask=None, memory_mask=None):
+        x = self.add(x, lambda y: self.across(y, memory, memory_mask), self.norm_1)
+        x = self.add(x, lambda y: self.back(y, mask), self.norm_2)
         return self.add(x, self.feed_forward, self.norm_3)
 
 
@@ -984,6 +1032,35 @@ class LayerThatUsesOneNorm(_Layer):
 
 
 @DecoderLayer.misconception(caught_by=test_looks_back_looks_across_and_thinks)
+class LayerThatUsesItsSecondNormTwice(_Layer):
+    """`norm_2` serves the cross-attention and the feed-forward network, and `norm_3` nobody. Each part has a norm of
+    its own."""
+
+    def add(self, x, sublayer, norm):
+        return super().add(x, sublayer, self.norm_2 if norm is self.norm_3 else norm)
+
+
+@DecoderLayer.misconception(caught_by=test_norms_what_each_part_reads)
+class LayerThatReadsTheRoadItself(_Layer):
+    """In pre-order the three parts read the road itself: the normed copies are made, and not used. Does a `lambda y: …`
+    ask about x? What it is given as y is the normed copy."""
+
+    def add(self, x, sublayer, norm):
+        return x + self.dropout(sublayer(x)) if self.order == "pre" else super().add(x, sublayer, norm)
+
+
+@DecoderLayer.misconception(caught_by=test_norms_what_each_part_reads)
+class LayerThatAsksUnnormed(_Layer):
+    """In pre-order the cross-attention is asked by the road itself, not by the normed copy. Does its `lambda y: …` ask
+    about x? What it is given as y is the normed copy."""
+
+    def add(self, x, sublayer, norm):
+        if self.order == "pre" and norm is self.norm_2:
+            return x + self.dropout(sublayer(x))
+        return super().add(x, sublayer, norm)
+
+
+@DecoderLayer.misconception(caught_by=test_looks_back_looks_across_and_thinks)
 class LayerWithTheLastNormsExchanged(_Layer):
     """`norm_2` and `norm_3` are exchanged: the second belongs to the cross-attention, the third to the feed-forward
     network."""
@@ -1103,6 +1180,15 @@ class LayerWhoseCrossAttentionDropsNothing(_Layer):
     def __init__(self, d_model, num_heads, d_ff, dropout=0.1, order="post"):
         super().__init__(d_model, num_heads, d_ff, dropout, order)
         self.cross_attention = MultiHeadAttention(d_model, num_heads)
+
+
+@DecoderLayer.misconception(caught_by=test_all_three_parts_drop_inside)
+class LayerThatDropsNothingUnlessTold(_Layer):
+    """Where nobody says `dropout`, nothing is dropped. The signature promises 0.1, and who leaves an argument out
+    relies on its default."""
+
+    def __init__(self, d_model, num_heads, d_ff, dropout=0.0, order="post"):
+        super().__init__(d_model, num_heads, d_ff, dropout, order)
 
 
 @DecoderLayer.misconception(caught_by=test_dropout_falls_on_what_each_part_adds)
@@ -1369,6 +1455,12 @@ def adds_up_the_places(model, tokens):
 def looks_at_the_first_sequence_only(model, tokens):
     """Only the first sequence of the batch was compared."""
     return _found(model, tokens, compare=lambda gap: gap[0].abs().max())
+
+
+@future_leak.misconception(caught_by=test_the_largest_leak_is_found)
+def looks_at_the_first_number_only(model, tokens):
+    """Only the first number of each answer was compared. A leak may show in any of them."""
+    return _found(model, tokens, compare=lambda gap: gap[..., 0].abs().max())
 
 
 @future_leak.misconception(caught_by=test_the_largest_leak_is_found)
