@@ -765,7 +765,7 @@ class LayerThatRemembersItsMasks(_Layer):
     """Masks are kept in the module, and used again where the next call brings none. Each call stands for itself: hand
     on the masks that came with it, `None` too."""
 
-    kept = (None, None)
+    kept: tuple[torch.Tensor | None, ...] = (None, None)
 
     def forward(self, x, memory, mask=None, memory_mask=None):
         both = zip((mask, memory_mask), self.kept, strict=True)
