@@ -1,6 +1,7 @@
 """The book in a real browser, with every other host refused: nothing is missing, by day and by night, on a phone."""
 
 import inspect
+import io
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from fontTools.ttLib import TTFont
+from PIL import Image
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
@@ -150,6 +152,18 @@ def test_a_root_ends_where_what_is_under_it_ends(chromium, served):
         })"""
         page.wait_for_function(f"() => ({air})().every(([air, em]) => 0 < air && air < 0.1 * em)")
         assert page.locator("msqrt").count() > 30
+
+
+def test_a_brace_is_as_wide_as_what_it_embraces(chromium, served):
+    with Reader(chromium, served) as reader:
+        page = reader.open("chapters/03_additive_attention.html")
+        braces = page.locator("munder[accentunder]")
+        assert braces.count() == 5
+        for brace in braces.all():
+            with Image.open(io.BytesIO(brace.screenshot())) as picture:
+                below = picture.convert("L").crop((0, picture.height - 8, picture.width, picture.height))
+                left, _, right, _ = below.point(lambda grey: 255 * (grey < 128)).getbbox()
+                assert left < 4 and right > picture.width - 4
 
 
 def test_the_books_font_has_the_root_that_an_element_draws(site):
