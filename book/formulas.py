@@ -4,9 +4,11 @@ TeX becomes MathML while the book is built. The font is STIX Two Math (SIL Open 
 ``ziamath`` brings it, cut down to the signs that the book uses.
 """
 
+import html
 import importlib.util
 import logging as standard_logging
 import re
+import unicodedata
 from pathlib import Path
 
 from docutils import nodes
@@ -18,6 +20,10 @@ from sphinx.util import logging
 CONVERTER = LatexToMathML(fancy_error=False)
 FORMULA = re.compile(r"<math\b.*?</math>", re.DOTALL)
 FONT = "stix-two-math.woff"
+# A lone letter in <mi> is drawn as its mathematical italic: a sign of its own, which stands in no page's text.
+ITALICS = (*range(0x1D434, 0x1D468), *range(0x1D6E2, 0x1D71C))
+ITALIC = {chr(int(unicodedata.decomposition(chr(c)).split()[1], 16)): chr(c) for c in ITALICS if c != 0x1D455}
+ITALIC["h"] = "ℎ"  # older than the others, which have a hole for it
 log = logging.getLogger(__name__)
 standard_logging.getLogger("fontTools").setLevel(standard_logging.WARNING)
 
@@ -55,7 +61,8 @@ def add_font(app, exception):
     signs = set("0123456789()[]{}|/+−=,.…√")  # the root is an element, <msqrt>, and stands in no page's text
     for page in app.outdir.rglob("*.html"):
         for formula in FORMULA.findall(page.read_text(encoding="utf-8")):
-            signs.update(re.sub(r"<[^>]*>", "", formula))
+            signs.update(html.unescape(re.sub(r"<[^>]*>", "", formula)))
+    signs |= {ITALIC[sign] for sign in signs & ITALIC.keys()}
     with TTFont(font_file(), lazy=True) as font:
         subsetter = subset.Subsetter(subset.Options(layout_features=["*"]))
         subsetter.populate(text="".join(sorted(signs)))
