@@ -422,7 +422,7 @@ for what, asked in questions.items():
 # where? We have nothing but the $N = 41$ readings. So take those: ask for their own hours, and compare the answers with
 # what was read. With $f_\sigma(x)$ for the answer at hour $x$, when the width is $\sigma$, that is
 #
-# $$\text{loss}(\sigma) = \frac1N \sum_{i=1}^N \bigl(y_i - f_\sigma(x_i)\bigr)^2.$$
+# $$\text{loss}(\sigma) = \frac1N \sum_{i=1}^N {\bigl(y_i - f_\sigma(x_i)\bigr)}^2.$$
 #
 # Try all widths and keep the one with the smallest loss. **Which one wins?** Think before you go on. It is worth a
 # minute.
@@ -438,7 +438,7 @@ for what, asked in questions.items():
 # A reading must not be its own witness. So take each reading away in turn, and predict it *from the others*. That is
 # **leave-one-out**:
 #
-# $$\mathrm{loo}(\sigma) = \frac1N \sum_{i=1}^N \bigl(y_i - f_\sigma^{(-i)}(x_i)\bigr)^2, \qquad
+# $$\mathrm{loo}(\sigma) = \frac1N \sum_{i=1}^N {\bigl(y_i - f_\sigma^{(-i)}(x_i)\bigr)}^2, \qquad
 # f_\sigma^{(-i)}(x_i) = \frac{\sum_{j \ne i} e^{-(x_i - x_j)^2 / 2\sigma^2}\,y_j}
 # {\sum_{j \ne i} e^{-(x_i - x_j)^2 / 2\sigma^2}}.$$
 #

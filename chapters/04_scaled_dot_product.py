@@ -478,7 +478,7 @@ def scaled_dot_product_attention(q, k, v):
 #
 # $$\text{share of the right entry} = \frac{e^{\beta\lVert k\rVert^2/\sqrt{d_k}}}
 # {e^{\beta\lVert k\rVert^2/\sqrt{d_k}} + S - 1}
-# \;\xrightarrow{\ \beta \to \infty\ }\; 1.$$
+# \;\longrightarrow\; 1 \qquad \text{as } \beta \to \infty.$$
 #
 # What is lost falls off exponentially. Your function, with 64 orthogonal keys of width 64, each with entries of size 1
 # (so that $\lVert k\rVert^2 = 64$), and then with 64 keys that are merely *random*. **Are random keys good enough?**

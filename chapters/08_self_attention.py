@@ -484,7 +484,7 @@ with interactive.once_solved("SelfAttention"):
 # `trials` times and return the greatest of all, a number. Where the output moves along with the input, it is 0, up to
 # rounding.
 #
-# $$\mathrm{gap} = \max_{\pi} \bigl|\, f(\pi x) - \pi f(x) \,\bigr|$$
+# $$\mathrm{gap} = \max_{\pi}\, \bigl|\, f(\pi x) - \pi f(x) \,\bigr|$$
 #
 # *By hand:* let $x$ be the column $(0, 1)$, and $f$ the running sum, so $f(x) = (0, 1)$. Exchange the rows: $\pi x = (1, 0)$,
 # $f(\pi x) = (1, 1)$, but $\pi f(x) = (1, 0)$. The gap is 1.
