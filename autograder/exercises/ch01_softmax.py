@@ -134,6 +134,14 @@ def overflows(x, axis=-1):
     return e / e.sum(axis=axis, keepdims=True)
 
 
+@softmax.misconception(caught_by=test_softmax_survives_large_numbers)
+def covers_up_the_nan(x, axis=-1):
+    """The NaN of ∞/∞ was replaced by 0. Then the greatest number, whose exponential is infinite, gets no share at all.
+    Subtract the maximum before exp: nothing overflows, and there is nothing to cover up."""
+    e = np.exp(x)
+    return np.nan_to_num(e / np.sum(e, axis=axis, keepdims=True))
+
+
 @softmax.misconception(caught_by=test_softmax_survives_numbers_far_apart)
 def subtracts_the_minimum(x, axis=-1):
     """This is what comes out when the minimum is subtracted. Then the largest exponent grows instead of shrinking, and
@@ -212,13 +220,28 @@ def loses_the_axis(x, axis=-1):
     return e / e.sum(axis=axis)
 
 
+@softmax.misconception(caught_by=test_softmax_of_known_numbers)
+def takes_each_entry_of_the_first_axis(x, axis=-1):
+    """This takes one softmax for each `x[i]`, over everything that `x[i]` holds, and never asks for `axis`. For a table
+    these are the rows; for a vector it is one number at a time, and each gets a share of 1."""
+    return np.stack([softmax_of_the_array_as_one_vector(part) for part in x])
+
+
+@softmax.misconception(caught_by=test_softmax_survives_large_numbers)
+def converts_to_float32(x, axis=-1):
+    """The numbers were converted to float32 first. Near 1000 it holds only four digits behind the point, and the
+    differences, which are all that counts, are rounded. Compute in the format that came in."""
+    x = x.astype(np.float32)
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
 @softmax.misconception(caught_by=test_softmax_leaves_its_input_alone)
 def edits_its_input(x, axis=-1):
     """The weights are right, but the caller's array is changed: `x -= …` writes into the array that was passed in.
     Write `x = x - …`, which makes a new one."""
-    if x.dtype.kind == "f":
-        x -= x.max(axis=axis, keepdims=True)
-    return reference.softmax(x, axis)
+    x -= x.max(axis=axis, keepdims=True)
+    return reference.softmax(x.astype(np.result_type(x, np.float32)), axis)
 
 
 @softmax.misconception(caught_by=test_softmax_takes_every_kind_of_array)
@@ -391,6 +414,8 @@ def test_log_softmax_never_takes_the_log_of_zero(student, rng):
     expect.close(
         student.log_softmax(x), np.array([0.0, -1000.0]), "Does the softmax round to 0 before the logarithm is taken?"
     )
+    far = np.array([0.0, -3000.0])
+    expect.close(student.log_softmax(far), far, "Which number, once subtracted, leaves no exponent above 0?")
     small = np.array([3.0, -40.0])
     expect.close(
         student.log_softmax(small), reference.log_softmax(small), "Was a small number added to keep log away from 0?"
@@ -441,6 +466,38 @@ def clips_the_weight(x, axis=-1):
     """The weight was clipped from below to keep the logarithm away from 0. It hides the −∞ but gives a wrong number:
     every weight under the limit now looks alike. Simplify on paper first: log(exp(a)/s) = a − log s."""
     return np.log(np.maximum(reference.softmax(x, axis), 1e-12))
+
+
+@log_softmax.misconception(caught_by=test_log_softmax_never_takes_the_log_of_zero)
+def log_subtracts_the_minimum(x, axis=-1):
+    """This subtracts the minimum. Then all exponents are 0 or more, and the greatest overflows sooner than before.
+    Subtract the maximum: no exponent is then above 0."""
+    y = x - np.min(x, axis=axis, keepdims=True)
+    return y - np.log(np.sum(np.exp(y), axis=axis, keepdims=True))
+
+
+@log_softmax.misconception(caught_by=test_log_softmax_never_takes_the_log_of_zero)
+def log_subtracts_the_mean(x, axis=-1):
+    """This subtracts the mean. A number far above the mean still overflows in exp, as in `[0, −3000]`. Only with the
+    maximum is every exponent 0 or less."""
+    y = x - np.mean(x, axis=axis, keepdims=True)
+    return y - np.log(np.sum(np.exp(y), axis=axis, keepdims=True))
+
+
+@log_softmax.misconception(caught_by=test_log_softmax_of_known_numbers)
+def averages_the_exponentials(x, axis=-1):
+    """This takes the logarithm of the mean of the exponentials. Then their sum is divided by n, every result is log n
+    too great, and the shares add up to n. It is the plain sum that stands under the logarithm."""
+    y = x - np.max(x, axis=axis, keepdims=True)
+    return y - np.log(np.mean(np.exp(y), axis=axis, keepdims=True))
+
+
+@log_softmax.misconception(caught_by=test_log_softmax_of_known_numbers)
+def takes_the_maximum_away_twice(x, axis=-1):
+    """The maximum was subtracted twice: once from x, and once more with the log-sum-exp of x. Subtract `m + log Σ
+    exp(x − m)` from x, or `log Σ exp(x − m)` from x − m."""
+    top = np.max(x, axis=axis, keepdims=True)
+    return x - top - (top + np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True)))
 
 
 @log_softmax.misconception(caught_by=test_log_softmax_survives_large_numbers)
@@ -546,6 +603,13 @@ def sums_the_whole_array(x, axis=-1):
 
 
 @log_softmax.misconception(caught_by=test_log_softmax_works_along_the_axis_it_is_given)
+def log_defaults_to_the_first_axis(x, axis=0):
+    """It is right for every axis that is named. Where none is, it takes the first one; the default is to be the last,
+    `axis=-1`."""
+    return reference.log_softmax(x, axis)
+
+
+@log_softmax.misconception(caught_by=test_log_softmax_works_along_the_axis_it_is_given)
 def log_always_takes_the_last_axis(x, axis=-1):
     """This is the log-softmax along the last axis, whatever `axis` says."""
     return reference.log_softmax(x, -1)
@@ -633,7 +697,11 @@ def test_temperature_may_be_extreme(student, rng):
     """At `tau = 0.001` all weight goes to the largest number, and nothing overflows. At 1000, what lies 1000 apart
     shares like `[0, 1]`."""
     x = rng.permutation(7).astype(float)
-    expect.close(student.softmax_temperature(x, 1e-3), (x == 6).astype(float), "Is the maximum subtracted before exp?")
+    expect.close(
+        student.softmax_temperature(x, 1e-3),
+        (x == 6).astype(float),
+        "Is the maximum subtracted before exp, and tau taken as it is?",
+    )
     expect.close(
         student.softmax_temperature(np.array([0.0, 1e-3]), 1e-3),
         np.array([1, math.e]) / (1 + math.e),
@@ -653,9 +721,9 @@ def test_temperature_leaves_its_input_alone(student, rng):
     """It is right for whole numbers too, and the array that was passed in is the same afterwards."""
     x = rng.normal(size=(3, 5))
     expect.close(student.softmax_temperature(x, 2.0), reference.softmax(x / 2.0))
+    expect.unchanged(student, "Does `x /= …` change x in place? `x = x / …` does not.")
     whole = rng.integers(-5, 5, size=(3, 5))
     expect.close(student.softmax_temperature(whole, 2), reference.softmax(whole / 2), "Are fractions lost?")
-    expect.unchanged(student, "Does `x /= …` change x in place? `x = x / …` does not.")
 
 
 @softmax_temperature.inputs
@@ -702,6 +770,20 @@ def takes_softmax_twice(x, tau, axis=-1):
 def divides_by_the_root(x, tau, axis=-1):
     """This is the softmax of x / √tau. The square root belongs to chapter 4; here it is x / tau."""
     return reference.softmax(x / np.sqrt(tau), axis)
+
+
+@softmax_temperature.misconception(caught_by=test_temperature_divides_the_numbers)
+def divides_by_the_square(x, tau, axis=-1):
+    """This is the softmax of x / τ². The square belongs to the width of chapter 2's bell; here it is x / tau."""
+    return reference.softmax(x / tau**2, axis)
+
+
+@softmax_temperature.misconception(caught_by=test_temperature_divides_the_numbers)
+def divides_only_above(x, tau, axis=-1):
+    """Here tau stands above the fraction but not below: exp(x/τ) was divided by the sum of exp(x), and nothing sums to
+    one. Divide x by tau first, and take one softmax of what comes out."""
+    y = x - np.max(x, axis=axis, keepdims=True)
+    return np.exp(y / tau) / np.sum(np.exp(y), axis=axis, keepdims=True)
 
 
 @softmax_temperature.misconception(caught_by=test_temperature_may_be_extreme)
@@ -752,10 +834,8 @@ def temperature_always_takes_the_last_axis(x, tau, axis=-1):
 @softmax_temperature.misconception(caught_by=test_temperature_leaves_its_input_alone)
 def temperature_edits_its_input(x, tau, axis=-1):
     """The weights are right, but the caller's array is changed: `x /= tau` writes into it. Write `x = x / tau`."""
-    if x.dtype.kind == "f":
-        x /= tau
-        return reference.softmax(x, axis)
-    return reference.softmax(x / tau, axis)
+    x /= tau
+    return reference.softmax(x, axis)
 
 
 @softmax_temperature.misconception(caught_by=test_temperature_leaves_its_input_alone)
@@ -964,6 +1044,19 @@ def vjp_always_takes_the_last_axis(p, g, axis=-1):
 
 
 @softmax_vjp.misconception(caught_by=test_vjp_works_along_the_axis_it_is_given)
+def vjp_always_takes_the_first_axis(p, g, axis=-1):
+    """This works along the first axis, whatever `axis` says. Hand `axis` on to `sum`."""
+    return reference.softmax_vjp(p, g, 0)
+
+
+@softmax_vjp.misconception(caught_by=test_vjp_works_along_the_axis_it_is_given)
+def vjp_defaults_to_the_first_axis(p, g, axis=0):
+    """It is right for every axis that is named. Where none is, it takes the first one; the default is to be the last,
+    `axis=-1`."""
+    return reference.softmax_vjp(p, g, axis)
+
+
+@softmax_vjp.misconception(caught_by=test_vjp_works_along_the_axis_it_is_given)
 def vjp_loses_the_axis(p, g, axis=-1):
     """The sum lost its axis, so NumPy lines it up with the wrong one. `keepdims=True` leaves an axis of length 1."""
     return p * (g - np.sum(p * g, axis=axis))
@@ -981,6 +1074,14 @@ def vjp_edits_its_inputs(p, g, axis=-1):
     """The gradient is right, but the caller's array is changed: `g -= …` writes into it. Write `g = g - …`."""
     g -= np.sum(p * g, axis=axis, keepdims=True)
     return p * g
+
+
+@softmax_vjp.misconception(caught_by=test_vjp_leaves_its_inputs_alone)
+def vjp_writes_its_answer_into_p(p, g, axis=-1):
+    """The gradient is right, but it was written into p: `p *= …` overwrites the caller's shares. Write `p * (…)`, which
+    makes a new array."""
+    p *= g - np.sum(p * g, axis=axis, keepdims=True)
+    return p
 
 
 @softmax_vjp.alternative

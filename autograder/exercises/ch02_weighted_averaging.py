@@ -126,6 +126,12 @@ def test_a_query_far_from_every_key_still_gets_an_answer(student, rng):
 @gaussian_weights.check(points=1)
 def test_gaussian_weights_takes_every_kind_of_array(student, rng):
     """It is right for whole numbers, float32 and views with gaps, and the arrays are the same afterwards."""
+    numbers = rng.normal(size=24)
+    for kind in (np.float64, np.float32):
+        queries, keys = numbers.astype(kind)[:10:2], numbers.astype(kind)[::-2]
+        want = reference.gaussian_weights(queries, keys, 0.7).astype(kind)
+        expect.close(student.gaussian_weights(queries, keys, 0.7), want)
+    expect.unchanged(student, "Does `/=` or `-=` change it in place?")
     whole = rng.permutation(20)
     queries, keys = whole[:3], whole[3:10]
     expect.close(
@@ -133,12 +139,6 @@ def test_gaussian_weights_takes_every_kind_of_array(student, rng):
         reference.gaussian_weights(queries.astype(float), keys.astype(float), 2.0),
         "Are the shares stored as whole numbers?",
     )
-    numbers = rng.normal(size=24)
-    for kind in (np.float64, np.float32):
-        queries, keys = numbers.astype(kind)[:10:2], numbers.astype(kind)[::-2]
-        want = reference.gaussian_weights(queries, keys, 0.7).astype(kind)
-        expect.close(student.gaussian_weights(queries, keys, 0.7), want)
-    expect.unchanged(student, "Does `/=` or `-=` change it in place?")
 
 
 @gaussian_weights.inputs
@@ -421,11 +421,9 @@ def stores_whole_numbers(queries, keys, width):
 def edits_queries_and_keys(queries, keys, width):
     """The shares are right, but the caller's arrays are changed: `queries /= width` writes into them. Write
     `queries = queries / width`, which makes a new one."""
-    weights = softmax(_scores(queries, keys, width))
-    if queries.dtype.kind == keys.dtype.kind == "f":
-        queries /= width
-        keys /= width
-    return weights
+    queries /= width
+    keys /= width
+    return softmax(_scores(queries, keys, 1))
 
 
 @gaussian_weights.alternative
@@ -701,6 +699,22 @@ def divides_by_the_sum_again(weights, values):
     return (weights / weights.sum(axis=-1, keepdims=True)) @ values
 
 
+@attention_pool.misconception(caught_by=test_pool_takes_the_weights_as_they_come)
+def divides_by_the_sum_unless_it_is_zero(weights, values):
+    """Each row was divided by its sum, and where that is zero the NaN was replaced. A row of zeros is right then; but a
+    row that adds up to 2 is made one that adds up to 1. Take the weights as they come."""
+    with np.errstate(all="ignore"):
+        return np.nan_to_num(weights / weights.sum(axis=-1, keepdims=True)) @ values
+
+
+@attention_pool.misconception(caught_by=test_pool_of_known_numbers)
+def divides_the_answers_by_a_column(weights, values):
+    """The answers were divided by the sums of the rows, kept as a column (`keepdims=True`). Answers of shape (T,) and
+    sums of shape (T, 1) make a table of T × T. And it is not needed: take the weights as they come."""
+    with np.errstate(all="ignore"):
+        return weights @ values / weights.sum(axis=-1, keepdims=True)
+
+
 @attention_pool.misconception(caught_by=test_pool_takes_every_kind_of_array)
 def keeps_the_type_of_the_values(weights, values):
     """The answers were written into an array of the values' type. For whole numbers the fractions are lost. Let NumPy
@@ -837,13 +851,13 @@ def test_a_shift_changes_no_loss(student, rng):
 @leave_one_out_loss.check(points=1)
 def test_leave_one_out_takes_every_kind_of_array(student, rng):
     """It is right for whole numbers, float32 and views with gaps, and the arrays are the same afterwards."""
-    whole, y = rng.permutation(13)[:5], rng.integers(-9, 10, size=5)
-    expect.close(student.leave_one_out_loss(whole, y, 2.0), _one_by_one(whole, y, 2.0), "Are fractions lost?")
     numbers = rng.normal(size=(2, 26))
     for kind in (np.float64, np.float32):
         x, y = numbers.astype(kind)[0, ::2], numbers.astype(kind)[1, ::-2]
         expect.close(student.leave_one_out_loss(x, y, 0.5), kind(_one_by_one(x, y, 0.5)))
     expect.unchanged(student, "Does `/=` or `-=` change it in place?")
+    whole, y = rng.permutation(13)[:5], rng.integers(-9, 10, size=5)
+    expect.close(student.leave_one_out_loss(whole, y, 2.0), _one_by_one(whole, y, 2.0), "Are fractions lost?")
 
 
 @leave_one_out_loss.inputs
@@ -1108,11 +1122,9 @@ def rounds_the_predictions(x, y, width):
 @leave_one_out_loss.misconception(caught_by=test_leave_one_out_takes_every_kind_of_array)
 def edits_the_points(x, y, width):
     """The loss is right, but the caller's arrays are changed: `y -= …` or `x /= …` writes into them. Make new ones."""
-    loss = np.mean((y - _predicted(x, y, width)) ** 2)
-    if x.dtype.kind == y.dtype.kind == "f":
-        x /= width
-        y -= y.mean()
-    return loss
+    x /= width
+    y -= y.mean()
+    return np.mean((y - _predicted(x, y, 1)) ** 2)
 
 
 @leave_one_out_loss.alternative
