@@ -734,14 +734,14 @@ def test_a_forbidden_favourite_stays_forbidden(student, rng):
     keys = np.array([[9.0], [-9.0], [-9.0]])
     mask = np.array([[False, True, True]])
     expect.close(
-        student.additive_attention(0 * one, keys, values, one, one, v, mask),
-        values[1:].mean(0, keepdims=True),
-        "What number stands in for a forbidden score, and is it below every score there may be?",
-    )
-    expect.close(
         student.additive_attention(0 * one, keys, values, one, one, v),
         values[:1],
         "Does exp overflow for a score of 1000?",
+    )
+    expect.close(
+        student.additive_attention(0 * one, keys, values, one, one, v, mask),
+        values[1:].mean(0, keepdims=True),
+        "Is the key forbidden before the softmax, by a score that is below every score there may be?",
     )
 
 
@@ -781,7 +781,8 @@ def turns_the_mask_around(queries, keys, values, W_q, W_k, v, mask=None):
     """The mask was read the other way round: what it permits is forbidden. Here True means: may attend.
     PyTorch's own attention layer means the opposite in one of its arguments; hence the mix-up."""
     scores = reference.additive_scores(queries, keys, W_q, W_k, v)
-    return masked_softmax(scores, None if mask is None else ~np.asarray(mask)) @ values
+    with np.errstate(invalid="ignore"):
+        return softmax(scores if mask is None else np.where(mask, -np.inf, scores)) @ values
 
 
 @additive_attention.misconception(caught_by=test_padding_gets_no_weight)
@@ -790,6 +791,17 @@ def masks_after_the_softmax(queries, keys, values, W_q, W_k, v, mask=None):
     no longer add up to one. Forbid the scores, before the softmax."""
     alpha = softmax(reference.additive_scores(queries, keys, W_q, W_k, v))
     return (alpha if mask is None else alpha * mask) @ values
+
+
+@additive_attention.misconception(caught_by=test_a_forbidden_favourite_stays_forbidden)
+def masks_after_the_softmax_and_shares_again(queries, keys, values, W_q, W_k, v, mask=None):
+    """The weights were set to zero after the softmax and then divided by their sum. On paper that is right; but where a
+    forbidden key has by far the greatest score, all others were rounded to 0 before, and 0/0 is NaN. Forbid the scores,
+    before the softmax."""
+    alpha = softmax(reference.additive_scores(queries, keys, W_q, W_k, v))
+    with np.errstate(invalid="ignore"):
+        alpha = alpha if mask is None else alpha * mask / (alpha * mask).sum(-1, keepdims=True)
+    return alpha @ values
 
 
 @additive_attention.misconception(caught_by=test_padding_gets_no_weight)
@@ -859,7 +871,8 @@ def lets_the_queries_compete(queries, keys, values, W_q, W_k, v, mask=None):
     """The softmax runs over the queries: for each key the shares add up to one. But it is a query that has one look to
     share out among the keys. Softmax along the last axis of (T, S)."""
     scores = _barrier(reference.additive_scores(queries, keys, W_q, W_k, v), mask, -np.inf)
-    return np.nan_to_num(softmax(scores, -2)) @ values
+    with np.errstate(invalid="ignore"):
+        return softmax(scores, -2) @ values
 
 
 @additive_attention.misconception(caught_by=test_each_query_gets_an_average_of_values)
@@ -935,6 +948,14 @@ def scales_by_the_root(queries, keys, values, W_q, W_k, v, mask=None):
     used as they are."""
     scores = reference.additive_scores(queries, keys, W_q, W_k, v)
     return masked_softmax(scores / len(W_k) ** 0.5, mask) @ values
+
+
+@additive_attention.misconception(caught_by=test_attention_of_known_numbers)
+def scales_by_the_root_of_the_hidden_width(queries, keys, values, W_q, W_k, v, mask=None):
+    """The scores were divided by the square root of the number of hidden units. That is for dot products, chapter 4;
+    additive scores are used as they are."""
+    scores = reference.additive_scores(queries, keys, W_q, W_k, v)
+    return masked_softmax(scores / len(v) ** 0.5, mask) @ values
 
 
 @additive_attention.misconception(caught_by=test_attention_of_known_numbers)
@@ -1098,6 +1119,11 @@ def test_the_module_obeys_its_mask(student, rng):
             ours(*inputs, torch.tensor(mask)),
             f"For a mask of shape {shape}: does a forbidden score become −∞ before the softmax?",
         )
+    expect.close(
+        module(*inputs),
+        ours(*inputs),
+        "This call has no mask, so all may be looked at. Does the module remember the mask of an earlier call?",
+    )
     queries, keys, values = inputs
     loud = {"W_q.weight": torch.zeros(D_HIDDEN, D_Q), "v.weight": torch.full((1, D_HIDDEN), 100.0)}
     loud["W_k.weight"] = torch.cat([torch.ones(D_HIDDEN, 1), torch.zeros(D_HIDDEN, D_K - 1)], 1)
@@ -1107,7 +1133,8 @@ def test_the_module_obeys_its_mask(student, rng):
     expect.close(
         module(queries, keys, values, torch.tensor([False, True, True, True, True])),
         values[:, 1:].mean(1, keepdim=True).expand(-1, T, -1),
-        "What number stands in for a forbidden score, and is it below every score there may be?",
+        "Is the key forbidden before the softmax, by a score that is below every score there may be?",
+        tolerance=5e-4,  # the scores are −1300, and float32 knows them to 1e-4
     )
 
 
@@ -1353,7 +1380,7 @@ class AdditiveWhereQueriesCompete(_InSteps):
     keys: the last axis, `dim=-1`."""
 
     def weights(self, scores, mask):
-        return masked_softmax(scores, mask, -2)
+        return torch.softmax(scores if mask is None else scores.masked_fill(~mask, -torch.inf), -2)
 
 
 @AdditiveAttention.misconception(caught_by=test_the_module_of_known_numbers)
@@ -1449,12 +1476,58 @@ class AdditiveMaskedWithZero(_InSteps):
 
 
 @AdditiveAttention.misconception(caught_by=test_the_module_obeys_its_mask)
+class AdditiveMaskedAndSharedAgain(_InSteps):
+    """The weights were set to zero after the softmax and then divided by their sum. On paper that is right; but where a
+    forbidden key has by far the greatest score, all others were rounded to 0 before, and 0/0 is NaN. Forbid the
+    scores."""
+
+    def weights(self, scores, mask):
+        alpha = torch.softmax(scores, -1)
+        return alpha if mask is None else alpha * mask / (alpha * mask).sum(-1, keepdim=True)
+
+
+@AdditiveAttention.misconception(caught_by=test_the_module_obeys_its_mask)
+class AdditiveThatRemembersItsMask(_InSteps):
+    """The mask was kept on `self`, and a later call that has none is given the old one. What belongs to a single call
+    is an argument of `forward` and is gone after it; only what is learned is kept."""
+
+    mask = None
+
+    def weights(self, scores, mask):
+        if mask is not None:
+            self.mask = mask
+        return masked_softmax(scores, self.mask)
+
+
+@AdditiveAttention.misconception(caught_by=test_the_module_obeys_its_mask)
+class AdditiveThatRemembersItsKeys(_InSteps):
+    """The projected keys were kept on `self` from the first call, and later calls are answered with those. Other keys,
+    or new parameters, need a new projection: compute it in every `forward`."""
+
+    projected = None
+
+    def scores(self, queries, keys):
+        if self.projected is None:
+            self.projected = self.W_k(keys)
+        return self.v(torch.tanh(self.W_q(queries)[:, :, None] + self.projected[:, None]))[..., 0]
+
+
+@AdditiveAttention.misconception(caught_by=test_the_module_obeys_its_mask)
 class AdditiveMaskedTimidly(_InSteps):
     """A forbidden score was replaced by a number that looks low, such as −20 or −100. A permitted score may lie below
     it. −∞ lies below everything."""
 
     def weights(self, scores, mask):
         return torch.softmax(scores if mask is None else scores.masked_fill(~mask, -50.0), -1)
+
+
+@AdditiveAttention.misconception(caught_by=test_the_module_of_known_numbers)
+class AdditiveWithDropout(_InSteps):
+    """There is a dropout on the weights, as in some libraries. While a module trains, it strikes weights out at random
+    and enlarges the rest, so no answer is an average. The formula that was asked for has none."""
+
+    def weights(self, scores, mask):
+        return torch.nn.functional.dropout(masked_softmax(scores, mask), 0.1, self.training)
 
 
 @AdditiveAttention.misconception(caught_by=test_gradients_reach_every_parameter)
@@ -1506,6 +1579,13 @@ class AdditiveByConcatenation(torch.nn.Module):
             scores = torch.where(mask, scores, torch.tensor(-1e9))
         e = torch.exp(scores - scores.amax(-1, keepdim=True))
         return torch.einsum("bts,bsd->btd", e / e.sum(-1, keepdim=True), values)
+
+
+@AdditiveAttention.alternative
+class AdditiveInLogarithms(_InSteps):
+    def weights(self, scores, mask):
+        scores = scores if mask is None else scores + torch.log(mask.to(scores.dtype))
+        return torch.exp(scores - torch.logsumexp(scores, -1, keepdim=True))
 
 
 @AdditiveAttention.alternative
