@@ -95,7 +95,12 @@ def test_dot_scores_take_every_kind_of_array(student, rng):
     q, k = _view(rng, 2, 3, 7), _view(rng, 2, 5, 7)
     expect.close(student.dot_scores(q, k), reference.dot_scores(q, k))
     q, k = _draw(rng, (1, 13), (1, 13))
-    expect.close(student.dot_scores(q, 1e6 * k), reference.dot_scores(q, 1e6 * k), tolerance=1e-8)
+    expect.close(
+        student.dot_scores(q, 1e6 * k),
+        reference.dot_scores(q, 1e6 * k),
+        "Are the scores kept in the format that came in, here float64?",
+        tolerance=1e-8,
+    )
     expect.unchanged(student, "Does `*=` or `/=` change it in place?")
 
 
@@ -517,6 +522,24 @@ def brings_its_own_generator(d_k, rng, pairs=4096):
     return scores.var(), (scores / np.sqrt(d_k)).var()
 
 
+@score_variance.misconception(caught_by=test_the_variances_are_measured)
+def draws_from_the_global_generator(d_k, rng, pairs=4096):
+    """The numbers come from NumPy's global generator, `np.random`, not from `rng`: the same seed gives other numbers
+    each time. Draw with `rng.standard_normal((pairs, d_k))`."""
+    q, k = np.random.standard_normal((2, pairs, d_k))
+    scores = (q * k).sum(-1)
+    return scores.var(), (scores / np.sqrt(d_k)).var()
+
+
+@score_variance.misconception(caught_by=test_five_pairs_are_five_scores)
+def draws_pair_by_pair(d_k, rng, pairs=4096):
+    """A query and its key were drawn in turns, pair after pair. They are as random as others, but not the numbers that
+    the text asks for: first all queries, `rng.standard_normal((pairs, d_k))`, then all keys in the same way."""
+    q, k = rng.standard_normal((pairs, 2, d_k)).transpose(1, 0, 2)
+    scores = (q * k).sum(-1)
+    return scores.var(), (scores / np.sqrt(d_k)).var()
+
+
 @score_variance.misconception(caught_by=test_five_pairs_are_five_scores)
 def lets_every_query_meet_every_key(d_k, rng, pairs=4096):
     """This takes the scores of *all* pairs, `q @ k.T`. They share their queries and keys, so they are not independent:
@@ -721,6 +744,13 @@ def scales_by_a_fixed_axis(q, k, v):
     """The scale is taken from `shape[1]`. For one sequence that is d_k; with a batch in front it is the number of
     positions. Count axes from the end: `q.shape[-1]`."""
     return softmax(reference.dot_scores(q, k) / np.sqrt(q.shape[1])) @ v
+
+
+@scaled_dot_product_attention.misconception(caught_by=test_attention_of_known_numbers)
+def scales_by_the_length_of_the_array(q, k, v):
+    """The scale is taken from `len(q)`, the length of the *first* axis: the number of queries, or with a batch in front
+    the number of sequences. d_k is the length of the last: `q.shape[-1]`."""
+    return softmax(reference.dot_scores(q, k) / np.sqrt(len(q))) @ v
 
 
 @scaled_dot_product_attention.misconception(caught_by=test_attention_of_known_numbers)
@@ -1179,6 +1209,14 @@ def forgets_the_scale_altogether(q, k, v, g):
     """This is the gradient of attention without √d_k, correct in itself. Scale the scores on the way forward and their
     gradient on the way back."""
     return _backwards(q, k, v, g, scale=1.0, weights=softmax(reference.dot_scores(q, k)))
+
+
+@attention_vjp.misconception(caught_by=test_attention_vjp_of_known_numbers)
+def vjp_scales_by_the_width_of_the_values(q, k, v, g):
+    """The scores were divided by √d_v, the root of the width of the *values*. It is queries and keys that are
+    multiplied, so it is their width that counts: `q.shape[-1]`."""
+    scale = v.shape[-1] ** -0.5
+    return _backwards(q, k, v, g, scale=scale, weights=softmax(reference.dot_scores(q, k) * scale))
 
 
 @attention_vjp.misconception(caught_by=test_attention_vjp_of_known_numbers)
