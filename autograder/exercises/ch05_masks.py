@@ -10,7 +10,7 @@ from attnlab.softmax import softmax
 from autograder import expect
 from autograder.exercise import Exercise
 
-BOOLEAN = "Is it a boolean mask, True = may look? A comparison such as `s < n` gives one."
+BOOLEAN = "Is it a boolean mask, True = may look, as a comparison gives it?"
 
 # ----------------------------------------------------------------------------------------------------- padding_mask
 
@@ -21,7 +21,7 @@ padding_mask = Exercise("padding_mask", chapter=5, reference=reference.padding_m
 def test_padding_mask_of_known_lengths(student, rng):
     """For lengths `[2, 3]` and `S = 3` the masks are `[True, True, False]` and three times True."""
     known = np.array([[True, True, False], [True, True, True]])[:, None, None, :]
-    expect.close(student.padding_mask(np.array([2, 3]), 3), known, BOOLEAN)
+    expect.close(student.padding_mask(np.array([2, 3]), 3), known, f"{BOOLEAN} The words are the places `s < length`.")
     lengths = rng.permutation(np.array([1, 2, 4, 5]))
     expect.close(
         student.padding_mask(lengths, 7),
@@ -193,6 +193,28 @@ def padding_as_numbers_to_add(lengths, S):
     return np.where(reference.padding_mask(lengths, S), 0.0, -np.inf)
 
 
+@padding_mask.misconception(caught_by=test_padding_mask_of_known_lengths)
+def padding_as_ones_and_zeros(lengths, S):
+    """The right places, as numbers 1 and 0. Then `~mask` is not its opposite, and `x[mask]` picks by number. A mask is
+    boolean: a comparison already is, or ask for `dtype=bool`."""
+    return reference.padding_mask(lengths, S).astype(int)
+
+
+@padding_mask.misconception(caught_by=test_padding_mask_fits_the_scores)
+def padding_repeated_for_every_query(lengths, S):
+    """The right keys, but repeated for S queries, in shape (B, 1, S, S). It ties the mask to as many queries as keys.
+    Leave the axis of the queries at length 1: NumPy repeats it by itself, for any number of queries."""
+    return np.repeat(reference.padding_mask(lengths, S), S, axis=2)
+
+
+@padding_mask.misconception(caught_by=test_padding_mask_of_known_lengths)
+def slices_from_minus_zero(lengths, S):
+    """A sequence that fills all S places is hidden altogether: `mask[b, ..., -(S - n):] = False` begins at −0 there,
+    which is 0, the very first place. Count from the front, `mask[b, ..., n:] = False`, or compare."""
+    n, s = _keys_of(lengths, S)
+    return _four_axes((s < n) & (n < S))
+
+
 @padding_mask.misconception(caught_by=test_padding_mask_has_the_width_it_is_given)
 def as_wide_as_the_longest(lengths, S):
     """This mask is as wide as the longest sequence, not S wide. The scores have S keys, also where a batch was padded
@@ -206,6 +228,14 @@ def an_empty_sequence_sees_all(lengths, S):
     masked_softmax answers with zeros."""
     n, s = _keys_of(lengths, S)
     return _four_axes((s < n) | (n == 0))
+
+
+@padding_mask.misconception(caught_by=test_padding_mask_of_empty_and_full_sequences)
+def an_empty_sequence_sees_one(lengths, S):
+    """A sequence of length 0 may look at its first place here, which is padding. Was its length raised to 1, so that no
+    row is empty? An empty row is masked_softmax's business; the mask of an empty sequence is all False."""
+    n, s = _keys_of(lengths, S)
+    return _four_axes(s < np.maximum(n, 1))
 
 
 @padding_mask.alternative
@@ -429,7 +459,7 @@ local_mask = Exercise("local_mask", chapter=5, reference=reference.local_mask, m
 def test_local_mask_of_known_numbers(student, rng):
     """With radius 1 each of five words sees itself and its neighbours."""
     known = np.tri(5, k=1, dtype=bool) & np.tri(5, k=1, dtype=bool).T
-    expect.close(student.local_mask(5, 5, 1), known, BOOLEAN)
+    expect.close(student.local_mask(5, 5, 1), known, f"{BOOLEAN} How far is each key, to either side?")
     expect.close(
         student.local_mask(11, 11, 3), reference.local_mask(11, 11, 3), "Away from the ends, are there 2 · 3 + 1 keys?"
     )
@@ -455,7 +485,7 @@ def test_local_mask_is_aligned_at_the_end(student, rng):
 @local_mask.check(points=1)
 def test_local_mask_of_any_radius(student, rng):
     """A key is seen if it lies at most `radius` places away, to either side."""
-    for radius in (1, 2, 5):
+    for radius in (2, 1, 5):
         T, S = int(rng.choice([3, 5])), int(rng.choice([7, 11]))
         expect.close(
             student.local_mask(T, S, radius),
@@ -601,6 +631,27 @@ def cuts_the_text_into_blocks(T, S, radius):
     The window moves along with the word."""
     t, s = _places(T, S)
     return s // (radius + 1) == t // (radius + 1)
+
+
+@local_mask.misconception(caught_by=test_local_mask_of_known_numbers)
+def as_many_keys_as_the_radius(T, S, radius):
+    """This is a window of `radius` keys that ends with the word itself: the near past, one place too short. Here the
+    radius is a distance, it counts to both sides, and what lies exactly so far away belongs to it."""
+    t, s = _places(T, S)
+    return (s <= t) & (t - s < radius)
+
+
+@local_mask.misconception(caught_by=test_local_mask_is_aligned_at_the_end)
+def local_with_a_row_for_every_key(T, S, radius):
+    """This has shape (S, S): a row for every word of the text. Only the last T of them are queries; keep their rows."""
+    return reference.local_mask(S, S, radius)
+
+
+@local_mask.misconception(caught_by=test_local_mask_of_known_numbers)
+def local_as_ones_and_zeros(T, S, radius):
+    """The right places, as numbers 1 and 0. Then `~mask` is not its opposite, and `x[mask]` picks by number. A mask is
+    boolean: a comparison already is, or ask for `dtype=bool`."""
+    return reference.local_mask(T, S, radius).astype(float)
 
 
 @local_mask.misconception(caught_by=test_local_mask_is_aligned_at_the_end)
@@ -756,6 +807,21 @@ def uses_pythons_and(*masks):
     """Python's `and`, `all` and `if mask` ask whether an array as a whole is true, and NumPy refuses to answer. Between
     arrays, entry by entry, "and" is written `&`; whether there is a mask at all is asked with `mask is not None`."""
     return _fold(lambda a, b: a and b, masks)
+
+
+@combine.misconception(caught_by=test_combine_of_any_number_of_masks)
+def takes_exactly_two(*masks):
+    """This takes two masks, no more and no fewer. There may be one, or four: loop over `masks`, and keep what was
+    combined so far."""
+    first, second = masks
+    return _fold(np.logical_and, [first, second])
+
+
+@combine.misconception(caught_by=test_combine_of_two_masks)
+def combines_as_ones_and_zeros(*masks):
+    """The right looks, as numbers 1 and 0. Then `~mask` is not its opposite, and `x[mask]` picks by number. Between
+    boolean arrays `&` gives a boolean array again."""
+    return _fold(operator.mul, [None if mask is None else mask.astype(int) for mask in masks])
 
 
 @combine.misconception(caught_by=test_combine_of_any_number_of_masks)
@@ -1181,6 +1247,30 @@ def fills_with_minus_a_billion(scores, mask):
 
 
 @masked_softmax.misconception(caught_by=test_hidden_scores_may_be_anything)
+def fills_with_minus_a_billion_and_hides_it(scores, mask):
+    """The hidden scores were set to a large negative number, such as −1e9, and their weights to 0 afterwards. Where the
+    permitted scores lie lower still, the hidden keys take everything, and after they were struck out nothing is left.
+    −∞ is lower than every score."""
+    return _filled(scores, mask, -1e9) * mask
+
+
+@masked_softmax.misconception(caught_by=test_hidden_scores_may_be_anything)
+def fills_with_minus_10000_and_hides_it(scores, mask):
+    """The hidden scores were set to a finite number, such as −10,000, and their weights to 0 afterwards. Where the
+    permitted scores lie lower still, the hidden keys take everything, and after they were struck out nothing is left.
+    −∞ is lower than every score."""
+    return _filled(scores, mask, -10000.0) * mask
+
+
+@masked_softmax.misconception(caught_by=test_hidden_scores_may_be_anything)
+def adds_minus_a_billion_and_hides_it(scores, mask):
+    """A large number was subtracted from the hidden scores, and their weights were set to 0 afterwards. A hidden score
+    that stood as far above the others still takes its share, and after it was struck out the rest do not sum to one.
+    Replace the score by −∞, whatever it was."""
+    return softmax(np.asarray(scores, float) + np.where(mask, 0.0, -1e9), -1) * mask
+
+
+@masked_softmax.misconception(caught_by=test_hidden_scores_may_be_anything)
 def adds_minus_20(scores, mask):
     """Here 20 was subtracted from the hidden scores. A hidden score that stood 20 above the others is then level with
     them. Only −∞ takes every score out of the race, whatever it was."""
@@ -1201,6 +1291,16 @@ def lets_hidden_keys_set_the_maximum(scores, mask):
     first, then take the maximum."""
     e = np.exp(scores - np.max(scores, axis=-1, keepdims=True)) * mask
     return _rows_with_a_key(mask, e / e.sum(-1, keepdims=True))
+
+
+@masked_softmax.misconception(caught_by=test_hidden_scores_may_be_anything)
+def renormalises_after_the_softmax(scores, mask):
+    """A finished softmax was masked and divided by its new sum. On paper that is right, but for an empty row; in a
+    computer, where a hidden score stands far above, the permitted weights are all rounded to 0, and 0/0 is NaN. Hide
+    first, then one softmax."""
+    weights = softmax(scores, -1) * mask
+    with np.errstate(invalid="ignore"):
+        return weights / weights.sum(-1, keepdims=True)
 
 
 @masked_softmax.misconception(caught_by=test_hidden_scores_may_be_anything)
@@ -1228,6 +1328,27 @@ def exponentials_overflow(scores, mask):
     ∞/∞ is NaN; exp(−30000) is 0, and so is 0/0. Subtract the maximum of the permitted scores first."""
     e = np.where(mask, np.exp(scores), 0.0)
     return _rows_with_a_key(mask, e / e.sum(-1, keepdims=True))
+
+
+@masked_softmax.misconception(caught_by=test_hidden_scores_may_be_anything)
+def exponentials_vanish(scores, mask):
+    """This is exp of the permitted scores divided by their sum, and 0 where that sum is 0. But exp(−30000) is 0 in a
+    computer, so a row whose scores lie that low comes out as if it permitted nothing; and exp(1000) is infinite.
+    Subtract the maximum of the permitted scores first."""
+    with np.errstate(all="ignore"):
+        e = np.where(mask, np.exp(scores), 0.0)
+        total = e.sum(-1, keepdims=True)
+        return np.where(total > 0, e / total, 0.0)
+
+
+@masked_softmax.misconception(caught_by=test_masked_softmax_of_known_numbers)
+def adds_a_little_below(scores, mask):
+    """A small number was added to the sum, so that an empty row is 0/ε and not 0/0. Then all other rows sum to a little
+    less than one. Divide by the sum itself, and find the empty rows by their mask."""
+    x = np.where(mask, scores, -np.inf)
+    top = np.where(np.any(mask, axis=-1, keepdims=True), x.max(-1, keepdims=True), 0.0)
+    e = np.exp(x - top)
+    return e / (e.sum(-1, keepdims=True) + 1e-6)
 
 
 @masked_softmax.misconception(caught_by=test_masked_softmax_leaves_its_inputs_alone)
