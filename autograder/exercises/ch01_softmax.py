@@ -105,7 +105,7 @@ def test_softmax_leaves_its_input_alone(student, rng):
 
 @softmax.check(points=1)
 def test_softmax_takes_every_kind_of_array(student, rng):
-    """Whole numbers, float32, views with gaps and a single number are arrays too."""
+    """Whole numbers, float32, views with gaps and rows of a single number are arrays too."""
     whole = rng.integers(-5, 5, size=(3, 5))
     expect.close(
         student.softmax(whole, axis=1),

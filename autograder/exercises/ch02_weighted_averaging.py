@@ -816,13 +816,18 @@ def test_each_point_is_predicted_from_all_the_others(student, rng):
 @leave_one_out_loss.check(points=1)
 def test_a_narrow_bell_asks_the_nearest_neighbour(student, rng):
     """With a tiny width each point is predicted by its nearest neighbour, not by itself and not by 0/0."""
-    x = rng.permutation(7) * np.array(1.0) + rng.uniform(-0.2, 0.2, 7)
-    y = rng.normal(size=7)
+    y, even = rng.normal(size=7), rng.permutation(7).astype(float)
+    expect.close(
+        student.leave_one_out_loss(even, y, 0.02),
+        _one_by_one(even, y, 0.02),
+        "Is the point taken out *before* the shares are made? What is left of the others once they were rounded to 0?",
+    )
+    x = even + rng.uniform(-0.2, 0.2, 7)
     distance = np.abs(_distance(x, x)) + np.diag(np.full(7, np.inf))
     expect.close(
         student.leave_one_out_loss(x, y, 0.004),
         ((y - y[distance.argmin(1)]) ** 2).mean(),
-        "Is the point taken out *before* the shares are made? What is left of the others once they were rounded to 0?",
+        "Does each row of scores subtract its own maximum? What is left of the others once they were rounded to 0?",
     )
 
 
@@ -1075,6 +1080,17 @@ def fills_with_a_small_score(x, y, width):
     """The point's own score was set to a number that looked small enough, like −20 or −100. In a narrow bell the others
     score lower still, and the point sees itself again. −∞ is below everything."""
     return np.mean((y - _predicted(x, y, width, fill=-20.0)) ** 2)
+
+
+@leave_one_out_loss.misconception(caught_by=test_a_narrow_bell_asks_the_nearest_neighbour)
+def subtracts_one_maximum_for_all(x, y, width):
+    """The greatest score of the whole table was subtracted from every row. Where a point lies a little further from its
+    neighbours than others do, a narrow bell rounds its row to zeros, and 0/0 is NaN. Every row needs its own: `max`
+    along the last axis, with `keepdims=True`."""
+    scores = _scores(x, x, width)
+    np.fill_diagonal(scores, -np.inf)
+    bell = np.exp(scores - scores.max())
+    return np.mean((y - (bell / bell.sum(-1, keepdims=True)) @ y) ** 2)
 
 
 @leave_one_out_loss.misconception(caught_by=test_a_narrow_bell_asks_the_nearest_neighbour)

@@ -53,6 +53,11 @@ def test_value_attention_weighs_each_sequence_by_itself(student, rng):
     values = rng.normal(size=(B, T, S, 7))
     w = rng.normal(size=7)
     expect.close(student.value_attention(values, w, 0.0), reference.value_attention(values, w, 0.0))
+    expect.close(
+        student.value_attention(values[:1, 0], w, 0.0),
+        reference.value_attention(values[:1, 0], w, 0.0),
+        "A batch of one sequence is a batch, and its axis stays: is there a `squeeze`?",
+    )
 
 
 @value_attention.check(points=1)
@@ -70,13 +75,19 @@ def test_the_bias_moves_no_weight(student, rng):
 
 @value_attention.check(points=1)
 def test_value_attention_survives_large_scores(student, rng):
-    """With scores in the thousands the greatest takes all, and nothing overflows."""
+    """With scores in the thousands the greatest takes all, in each sequence of a batch, and nothing overflows."""
     values, w = rng.normal(size=(S, 7)), np.zeros(7)
     values[:, 0], w[0] = rng.permutation(S), 1000.0
     expect.close(
         student.value_attention(values, w, 0.0),
         values[values[:, 0].argmax()],
         "What is exp(1000) in a computer? Chapter 1 has a softmax that survives it.",
+    )
+    values = np.stack([values, values - 2000 * np.eye(7)[0]])  # two sequences, with scores two million apart
+    expect.close(
+        student.value_attention(values, w, 0.0),
+        values[:, values[0, :, 0].argmax()],
+        "Has each sequence a maximum of its own? One for the whole batch lets the low one vanish.",
     )
 
 
@@ -263,6 +274,22 @@ def value_attention_overflows(values, w, b):
     as in chapter 1."""
     e = np.exp(values @ w + b)
     return _pooled(e / e.sum(-1, keepdims=True), values)
+
+
+@value_attention.misconception(caught_by=test_value_attention_survives_large_scores)
+def value_attention_subtracts_one_maximum_for_all(values, w, b):
+    """The greatest score of the whole batch was subtracted. A sequence far below it becomes all zeros after exp, and
+    0/0 is NaN. Each sequence needs its own maximum: along the last axis, with `keepdims=True`."""
+    scores = values @ w + b
+    e = np.exp(scores - scores.max())
+    return _pooled(e / e.sum(-1, keepdims=True), values)
+
+
+@value_attention.misconception(caught_by=test_value_attention_weighs_each_sequence_by_itself)
+def squeezes_the_batch(values, w, b):
+    """The numbers are right, but `squeeze` takes away every axis of length 1, also that of a batch with one sequence.
+    Say which axis is to go, or sum it away."""
+    return np.squeeze(reference.value_attention(values, w, b))
 
 
 @value_attention.misconception(caught_by=test_value_attention_leaves_its_inputs_alone)
@@ -692,6 +719,12 @@ def test_each_query_gets_an_average_of_values(student, rng):
             reference.additive_attention(*arguments),
             "Does each row of the table, (T, S), become shares? And are they shares of `values`, not of `keys`?",
         )
+    one, values = np.array([[1.0]]), rng.normal(size=(3, 7))
+    expect.close(  # the scores of the first query are 1000, of the second −1000
+        student.additive_attention(np.array([[9.0], [-9.0]]), 0 * values[:, :1], values, one, one, np.array([1000.0])),
+        np.tile(values.mean(0), (2, 1)),
+        "Has each query a maximum of its own? One for the whole table lets the low rows vanish.",
+    )
 
 
 @additive_attention.check(points=1)
@@ -713,7 +746,7 @@ def test_padding_gets_no_weight(student, rng):
 
 @additive_attention.check(points=1)
 def test_a_mask_may_differ_from_query_to_query(student, rng):
-    """A mask of shape (B, 1, S), (T, S) or (B, T, S) is spread over the scores."""
+    """A mask of shape (B, 1, S), (T, S) or (B, T, S) is spread over the scores, with one batch axis or more."""
     arguments = _memory(rng, B)
     for shape in ((B, 1, S), (T, S), (B, T, S)):
         mask = rng.random(shape) < 0.5
@@ -724,6 +757,12 @@ def test_a_mask_may_differ_from_query_to_query(student, rng):
             reference.additive_attention(*given),
             f"For a mask of shape {shape}: is it combined with the scores, shape (B, T, S), before the softmax?",
         )
+    more = (*_memory(rng, 3, B), mask)
+    expect.close(
+        student.additive_attention(*more),
+        reference.additive_attention(*more),
+        "A batch may have two axes: are all axes counted from the end?",
+    )
 
 
 @additive_attention.check(points=1)
@@ -982,6 +1021,23 @@ def attention_overflows(queries, keys, values, W_q, W_k, v, mask=None):
     return e / e.sum(-1, keepdims=True) @ values
 
 
+@additive_attention.misconception(caught_by=test_each_query_gets_an_average_of_values)
+def attention_subtracts_one_maximum_for_all(queries, keys, values, W_q, W_k, v, mask=None):
+    """The greatest score of the whole table was subtracted. A row far below it becomes all zeros after exp, and 0/0 is
+    NaN. Each query needs its own maximum: along the last axis, with `keepdims=True`."""
+    scores = _barrier(reference.additive_scores(queries, keys, W_q, W_k, v), mask, -np.inf)
+    e = np.exp(scores - scores.max())
+    return e / e.sum(-1, keepdims=True) @ values
+
+
+@additive_attention.misconception(caught_by=test_a_mask_may_differ_from_query_to_query)
+def attention_takes_one_batch_axis_at_most(queries, keys, values, W_q, W_k, v, mask=None):
+    """This is right for one batch axis or none, for the axes are named one by one. There may be several: write `...` in
+    einsum, or `weights @ values`."""
+    alpha = masked_softmax(reference.additive_scores(queries, keys, W_q, W_k, v), mask)
+    return np.einsum("ts,sd->td" if alpha.ndim == 2 else "bts,bsd->btd", alpha, values)
+
+
 @additive_attention.misconception(caught_by=test_attention_leaves_its_inputs_alone)
 def attention_writes_into_its_inputs(queries, keys, values, W_q, W_k, v, mask=None):
     """The answer is right, but an array of the caller's is changed afterwards: `*=`, or a write into it. Make a new
@@ -1010,7 +1066,7 @@ def attention_by_multiplying_exponentials(queries, keys, values, W_q, W_k, v, ma
 @additive_attention.alternative
 def attention_query_by_query(queries, keys, values, W_q, W_k, v, mask=None, **unused):
     if queries.ndim > 2:
-        shape = (len(queries), queries.shape[-2], keys.shape[-2])
+        shape = (*queries.shape[:-1], keys.shape[-2])
         masks = np.broadcast_to(True if mask is None else mask, shape)
         return np.stack(
             [
@@ -1135,6 +1191,15 @@ def test_the_module_obeys_its_mask(student, rng):
         values[:, 1:].mean(1, keepdim=True).expand(-1, T, -1),
         "Is the key forbidden before the softmax, by a score that is below every score there may be?",
         tolerance=5e-4,  # the scores are −1300, and float32 knows them to 1e-4
+    )
+    module.load({"W_q.weight": loud["W_k.weight"][:, :D_Q]})
+    queries = queries.clone()
+    queries[:, :, 0] = torch.tensor([9.0, -9.0, -9.0])
+    expect.close(
+        module(queries, 0 * keys, values),
+        values.mean(1, keepdim=True).expand(-1, T, -1),
+        "The scores of one query are 1300 here, of the others −1300. Has each row a maximum of its own?",
+        tolerance=5e-4,
     )
 
 
@@ -1528,6 +1593,17 @@ class AdditiveWithDropout(_InSteps):
 
     def weights(self, scores, mask):
         return torch.nn.functional.dropout(masked_softmax(scores, mask), 0.1, self.training)
+
+
+@AdditiveAttention.misconception(caught_by=test_the_module_obeys_its_mask)
+class AdditiveWithOneMaximumForAll(_InSteps):
+    """The softmax is written by hand, and the greatest score of the whole tensor was subtracted. A row far below it
+    becomes all zeros after exp, and 0/0 is NaN. `torch.softmax(scores, dim=-1)` takes the maximum of each row."""
+
+    def weights(self, scores, mask):
+        scores = scores if mask is None else scores.masked_fill(~mask, -torch.inf)
+        e = torch.exp(scores - scores.max())
+        return e / e.sum(-1, keepdim=True)
 
 
 @AdditiveAttention.misconception(caught_by=test_gradients_reach_every_parameter)

@@ -371,16 +371,17 @@ def test_five_pairs_are_five_scores(student, rng):
     """Five pairs, drawn as the text says, are five scores: both numbers are the variance of these five, before and
     after."""
     seed, d_k = int(rng.integers(2**32)), 7
-    got = np.array(_two_numbers(student.score_variance(d_k, rng=np.random.default_rng(seed), pairs=5)))
-    scores = _scores(d_k, np.random.default_rng(seed), 5)
-    # With the mean subtracted; the same over four; or without it, since it is known to be 0.
-    spreads = (scores.var(), scores.var(ddof=1), np.mean(scores**2))
-    if not any(np.allclose(got, (spread, spread / d_k), rtol=1e-6) for spread in spreads):
-        expect.close(
-            got,
-            np.array([spreads[0], spreads[0] / d_k]),
-            "Are all queries drawn first, then all keys, `pairs` of each and no more? Does query p meet key p alone?",
-        )
+    for pairs, cause in (
+        (5, "Are all queries drawn first, then all keys, `pairs` of each and no more? Does query p meet key p alone?"),
+        (4096, "This call did not name `pairs`. Is 4096 the default, as in the cell above?"),
+    ):
+        named = {"pairs": pairs} if pairs == 5 else {}
+        got = np.array(_two_numbers(student.score_variance(d_k, rng=np.random.default_rng(seed), **named)))
+        scores = _scores(d_k, np.random.default_rng(seed), pairs)
+        # With the mean subtracted; the same over four; or without it, since it is known to be 0.
+        spreads = (scores.var(), scores.var(ddof=1), np.mean(scores**2))
+        if not any(np.allclose(got, (spread, spread / d_k), rtol=1e-6) for spread in spreads):
+            expect.close(got, np.array([spreads[0], spreads[0] / d_k]), cause)
 
 
 @score_variance.inputs
@@ -670,7 +671,8 @@ def test_attention_keeps_the_batch(student, rng):
 
 @scaled_dot_product_attention.check(points=1)
 def test_attention_with_large_scores_is_a_lookup(student, rng):
-    """A query that fits one key far better than the others returns that key's value, and no NaN."""
+    """A query that fits one key far better than the others returns that key's value, and no NaN. However far apart
+    the scores of two queries lie, each has its average."""
     k, v = 1000.0 * np.eye(7)[:5], rng.normal(size=(5, 2))
     wanted = rng.permutation(5)
     for dtype in (np.float64, np.float32):
@@ -679,6 +681,15 @@ def test_attention_with_large_scores_is_a_lookup(student, rng):
             v[wanted].astype(dtype),
             "Is the maximum of each row subtracted before exp? Chapter 1's softmax does it.",
         )
+    q, k = _draw(rng, (3, 7), (5, 7))
+    k[:, 0] = 1.0  # what the first feature of a query adds to its row is the same for all keys
+    want = reference.scaled_dot_product_attention(q, k, v)
+    q[:, 0] = rng.permutation([3000.0, 0.0, -6000.0])
+    expect.close(
+        student.scaled_dot_product_attention(q, k, v),
+        want,
+        "Does each row subtract its own maximum, and is nothing clipped? One for all lets the low rows vanish.",
+    )
 
 
 @scaled_dot_product_attention.check(points=1)
@@ -840,6 +851,23 @@ def overflows(q, k, v):
     the maximum of each row first, or call chapter 1's softmax."""
     weights = np.exp(reference.dot_scores(q, k) / np.sqrt(q.shape[-1]))
     return weights / weights.sum(axis=-1, keepdims=True) @ v
+
+
+@scaled_dot_product_attention.misconception(caught_by=test_attention_with_large_scores_is_a_lookup)
+def subtracts_one_maximum_for_all(q, k, v):
+    """The greatest score of the whole array was subtracted. A row far below it becomes all zeros after exp, and 0/0 is
+    NaN. Each query needs its own maximum: along the last axis, with `keepdims=True`."""
+    scores = reference.dot_scores(q, k) / np.sqrt(q.shape[-1])
+    e = np.exp(scores - scores.max())
+    return e / e.sum(-1, keepdims=True) @ v
+
+
+@scaled_dot_product_attention.misconception(caught_by=test_attention_with_large_scores_is_a_lookup)
+def clips_the_scores(q, k, v):
+    """The scores were clipped so that exp does not overflow. Beyond the limit all keys look alike, and the query gets
+    their plain mean. Subtracting the maximum of the row loses nothing."""
+    e = np.exp(np.clip(reference.dot_scores(q, k) / np.sqrt(q.shape[-1]), -500, 500))
+    return e / e.sum(-1, keepdims=True) @ v
 
 
 @scaled_dot_product_attention.misconception(caught_by=test_attention_of_known_numbers)
@@ -1087,6 +1115,9 @@ def test_attention_vjp_leaves_its_inputs_alone(student, rng):
     )
     q, k, v, g = _draw(rng, (3, 7), (5, 7), (5, 2), (3, 2))
     _compare(student.attention_vjp(1000 * q, k, v, g), reference.attention_vjp(1000 * q, k, v, g))
+    k[:, 0], q[:, 0] = 1.0, rng.permutation([3000.0, 0.0, -6000.0])
+    cause = "The rows of the scores lie thousands apart here: does each subtract its own maximum?"
+    _compare(student.attention_vjp(q, k, v, g), reference.attention_vjp(q, k, v, g), (cause,) * 3)
     expect.unchanged(student, "Does `*=`, `-=` or `/=` change it in place?")
 
 
@@ -1359,6 +1390,15 @@ def vjp_overflows(q, k, v, g):
     """The weights are exp divided by the sum of exp, as printed. Scores in the thousands overflow, and ∞/∞ is NaN.
     Subtract the maximum of each row first, or call chapter 1's softmax."""
     weights = np.exp(reference.dot_scores(q, k) / np.sqrt(q.shape[-1]))
+    return _backwards(q, k, v, g, weights=weights / weights.sum(-1, keepdims=True))
+
+
+@attention_vjp.misconception(caught_by=test_attention_vjp_leaves_its_inputs_alone)
+def vjp_subtracts_one_maximum_for_all(q, k, v, g):
+    """The weights were made with the greatest score of the whole array subtracted. A row far below it becomes all zeros
+    after exp, and 0/0 is NaN. Each query needs its own maximum, or call chapter 1's softmax."""
+    scores = reference.dot_scores(q, k) / np.sqrt(q.shape[-1])
+    weights = np.exp(scores - scores.max())
     return _backwards(q, k, v, g, weights=weights / weights.sum(-1, keepdims=True))
 
 

@@ -22,6 +22,8 @@ def test_padding_mask_of_known_lengths(student, rng):
     """For lengths `[2, 3]` and `S = 3` the masks are `[True, True, False]` and three times True."""
     known = np.array([[True, True, False], [True, True, True]])[:, None, None, :]
     expect.close(student.padding_mask(np.array([2, 3]), 3), known, f"{BOOLEAN} The words are the places `s < length`.")
+    known = known[::-1]
+    expect.close(student.padding_mask(np.array([3, 2]), 3), known, "Is an answer for other lengths kept from before?")
     lengths = rng.permutation(np.array([1, 2, 4, 5]))
     expect.close(
         student.padding_mask(lengths, 7),
@@ -279,7 +281,7 @@ def test_causal_mask_is_aligned_at_the_end(student, rng):
 @causal_mask.check(points=1)
 def test_causal_mask_of_one_new_word(student, rng):
     """A single query is the newest word: it sees all keys, however many there are."""
-    for S in (1, int(rng.integers(2, 9)), 101):
+    for S in (1, int(rng.integers(2, 9)), 101, 8209):
         expect.close(student.causal_mask(1, S), np.ones((1, S), bool), "Does the newest word see all that came before?")
 
 
@@ -406,6 +408,14 @@ def a_row_for_every_key(T, S):
 def queries_as_columns(T, S):
     """This has shape (S, T): queries and keys have changed places. Rows are the T queries, columns the S keys."""
     return reference.causal_mask(T, S).T
+
+
+@causal_mask.misconception(caught_by=test_causal_mask_of_one_new_word)
+def cut_out_of_a_finished_triangle(T, S):
+    """The mask is cut out of a triangle of a fixed size, made beforehand, as in some published models. A longer text
+    does not fit into it. Make it from T and S."""
+    size = 1024
+    return np.tri(size, dtype=bool)[S - T : S, :S]
 
 
 @causal_mask.misconception(caught_by=test_causal_mask_is_aligned_at_the_end)
@@ -1016,6 +1026,12 @@ def test_hidden_scores_may_be_anything(student, rng):
     apart = scores + np.array([[0.0], [-5000.0], [5000.0]])
     cause = "Has each row a maximum of its own? One for the whole array lets the low rows vanish."
     expect.close(student.masked_softmax(apart, mask), want, cause, 1e-7)
+    wide = np.array([[-1500.0, 1500.0, 0.0, 9000.0, 1500.0]])
+    expect.close(
+        student.masked_softmax(wide, wide < 9000),
+        np.array([[0.0, 0.5, 0.0, 0.0, 0.5]]),
+        "Permitted scores may lie 3000 apart. Which of them, once subtracted, leaves no exponent above 0?",
+    )
     nearly = f"A hidden key has a weight of {hidden:.1e}, which is nearly 0; expected is 0."
     expect.true(hidden == 0, nearly, "Did you fill in −∞, or a number a little below the others?")
 
@@ -1328,6 +1344,16 @@ def exponentials_overflow(scores, mask):
     ∞/∞ is NaN; exp(−30000) is 0, and so is 0/0. Subtract the maximum of the permitted scores first."""
     e = np.where(mask, np.exp(scores), 0.0)
     return _rows_with_a_key(mask, e / e.sum(-1, keepdims=True))
+
+
+@masked_softmax.misconception(caught_by=test_hidden_scores_may_be_anything)
+def subtracts_the_least_permitted(scores, mask):
+    """The smallest of the permitted scores was subtracted. Then all exponents are 0 or more, and where permitted scores
+    lie far apart the greatest overflows. Subtract the greatest of them: no exponent is then above 0."""
+    low = np.min(np.where(mask, scores, np.inf), axis=-1, keepdims=True)
+    e = np.where(mask, np.exp(np.where(mask, scores, -np.inf) - np.where(np.isfinite(low), low, 0.0)), 0.0)
+    total = e.sum(-1, keepdims=True)
+    return e / np.where(total > 0, total, 1.0)
 
 
 @masked_softmax.misconception(caught_by=test_hidden_scores_may_be_anything)
