@@ -1524,6 +1524,24 @@ class AdditiveWithMaskTurnedAround(_InSteps):
 
 
 @AdditiveAttention.misconception(caught_by=test_the_module_obeys_its_mask)
+class AdditiveThatCountsWithItsMask(_InSteps):
+    """`1 - mask` takes the mask for numbers, and PyTorch refuses to subtract booleans. The opposite of a boolean tensor
+    is `~mask`, and it is used as a condition: `scores.masked_fill(~mask, -torch.inf)`."""
+
+    def weights(self, scores, mask):
+        return torch.softmax(scores if mask is None else scores + (1 - mask) * -1e9, -1)
+
+
+@AdditiveAttention.misconception(caught_by=test_the_module_obeys_its_mask)
+class AdditiveWithAnAxisForItsMask(_InSteps):
+    """`mask.unsqueeze(1)` gives the mask one more axis, as if it always came as (B, S). It broadcasts to (B, T, S) as
+    it is: use it so, and masks of all shapes fit."""
+
+    def weights(self, scores, mask):
+        return torch.softmax(scores if mask is None else scores.masked_fill(~mask.unsqueeze(1), -torch.inf), -1)
+
+
+@AdditiveAttention.misconception(caught_by=test_the_module_obeys_its_mask)
 class AdditiveMaskedAfterwards(_InSteps):
     """The weights were set to zero after the softmax, so the rest no longer add up to one. Forbid the scores."""
 
