@@ -140,12 +140,15 @@ def test_step_looks_with_the_previous_state(student, rng):
 def test_step_never_looks_at_padding(student, rng):
     """Padding gets weight 0, the rest sum to one; what stands in the padding changes nothing."""
     y, previous, memory, mask, *rest = _drawn(rng)
-    want = _decoder_step(y, previous, memory, mask, *rest)
+    _, context, weights = _decoder_step(y, previous, memory, mask, *rest)
     loud = np.where(mask[..., None], memory, 100.0)
     came = _step(student, y, previous, loud, mask, *rest)
     cause = "Is the mask handed to the softmax, so that a forbidden score never counts?"
-    for part, expected in zip(PARTS[::-1], want[::-1], strict=True):
-        _is(came, part, expected, cause)
+    _is(came, "weights", weights, cause)
+    _is(came, "context", context, cause)
+    quiet = expect.as_numpy(_step(student, y, previous, memory, mask, *rest)["state"])
+    expect.true(quiet is not None, "Your new state is no array.", "Does it end with `return state, context, weights`?")
+    _is(came, "state", quiet, cause)  # what a state should be is another law's: a wrong cell is no wrong mask
 
 
 @decoder_step.check(points=1)
@@ -520,6 +523,73 @@ def edits_the_previous_state(y, previous, memory, mask, attention, cell):
     return previous, context, weights
 
 
+@decoder_step.misconception(caught_by=test_step_by_hand)
+def returns_the_context_first(y, previous, memory, mask, attention, cell):
+    """The three are right, and come back in another order: the context stands where the state is expected. First the
+    new state, then the context, then the weights."""
+    state, context, weights = _decoder_step(y, previous, memory, mask, attention, cell)
+    return context, state, weights
+
+
+@decoder_step.misconception(caught_by=test_step_by_hand)
+def keeps_the_axis_of_the_query(y, previous, memory, mask, attention, cell):
+    """The weights still have the axis of length 1 that the query was given. A step has one query, and its weights are
+    `(B, S)`: take that axis off again, with `[:, 0]`."""
+    state, context, weights = _decoder_step(y, previous, memory, mask, attention, cell)
+    return state, context, weights[:, None]
+
+
+@decoder_step.misconception(caught_by=test_step_by_hand)
+def squeezes_every_axis(y, previous, memory, mask, attention, cell):
+    """`squeeze()` without an axis takes off *every* axis of length 1. With one sequence, or one position, it takes that
+    axis as well. Say which one: `[:, 0]`, or `squeeze(1)`."""
+    weights = masked_softmax(additive_scores(previous[:, None], memory, *attention).squeeze(), mask)
+    context = (weights[:, None] @ memory).squeeze()
+    return _gru(_join(y, context), previous, *cell), context, weights
+
+
+@decoder_step.misconception(caught_by=test_step_by_hand)
+def takes_the_dot_product(y, previous, memory, mask, attention, cell):
+    """The projected state and the projected memory were multiplied. That is a score, but not Bahdanau's: his are
+    *added*, go through tanh, and are weighed with v."""
+    W_q, W_k, _ = attention
+    weights = masked_softmax(np.einsum("bd,bsd->bs", previous @ W_q, memory @ W_k), mask)
+    context = _average(weights, memory)
+    return _gru(_join(y, context), previous, *cell), context, weights
+
+
+@decoder_step.misconception(caught_by=test_step_looks_with_the_previous_state)
+def asks_with_the_word(y, previous, memory, mask, attention, cell):
+    """The word `y` was made the query. The question is asked by the state, `previous`: it knows all that has been
+    written, the word only itself. The word enters the GRU, beside the context."""
+    weights = masked_softmax(_scores(y, memory, attention), mask)
+    context = _average(weights, memory)
+    return _gru(_join(y, context), previous, *cell), context, weights
+
+
+@decoder_step.misconception(caught_by=test_state_has_read_the_word_and_the_context)
+def resets_before_the_matrix(y, previous, memory, mask, attention, cell):
+    """This is a GRU as it was first published: r multiplies the *state*, before the matrix. In the chapter's `gru`, as
+    in PyTorch's, it multiplies what the matrix made of the state, bias and all: r ∘ (s W + b). Call `gru`, with
+    `*cell`."""
+    context, weights = _look(previous, memory, mask, attention)
+    W_x, W_s, b_x, b_s = cell
+    d = previous.shape[-1]
+    a, b = _join(y, context) @ W_x + b_x, previous @ W_s + b_s
+    r, z = (1 / (1 + np.exp(-(a + b)[:, i : i + d])) for i in (0, d))
+    n = np.tanh(a[:, 2 * d :] + (r * previous) @ W_s[:, 2 * d :] + b_s[2 * d :])
+    return (1 - z) * n + z * previous, context, weights
+
+
+@decoder_step.misconception(caught_by=test_state_has_read_the_word_and_the_context)
+def exchanges_the_biases(y, previous, memory, mask, attention, cell):
+    """The two biases of the cell changed places. The order is `W_x, W_s, b_x, b_s`; only where r multiplies does it
+    matter which bias is whose. `*cell` hands `gru` all four as they come."""
+    context, weights = _look(previous, memory, mask, attention)
+    W_x, W_s, b_x, b_s = cell
+    return _gru(_join(y, context), previous, W_x, W_s, b_s, b_x), context, weights
+
+
 @decoder_step.alternative
 def step_one_sequence_at_a_time(y, previous, memory, mask, attention, cell):
     W_q, W_k, v = attention
@@ -876,6 +946,26 @@ def edits_the_memory(h, memory, kind, W=None, v=None):
     return out
 
 
+@luong_score.misconception(caught_by=test_dot_of_known_numbers)
+def keeps_all_pairs_of_sequences(h, memory, kind, W=None, v=None):
+    """`h @ memory.swapaxes(1, 2)` multiplies *every* h with *every* memory, and comes out as (B, B, S). A sequence's h
+    meets its own memory only: give h an axis of length 1, `h[:, None]`."""
+    every = {"dot": lambda h, m: h @ m.swapaxes(1, 2), "general": lambda h, m, W: h @ W @ m.swapaxes(1, 2)}
+    return _wrong(**every)(h, memory, kind, W, v)
+
+
+@luong_score.misconception(caught_by=test_concat_is_a_small_network)
+def concat_deals_the_states_out(h, memory, kind, W=None, v=None):
+    """In `concat`, h was repeated as a whole, the batch again and again, and then reshaped: most positions got the state
+    of another sequence. Each sequence's h belongs at all *its own* positions: `np.repeat(h[:, None], S, axis=1)`."""
+
+    def concat(h, m, W, v):
+        dealt = np.tile(h, (m.shape[1], 1)).reshape(*m.shape[:2], -1)
+        return np.tanh(np.concatenate([dealt, m], axis=-1) @ W) @ v
+
+    return _wrong(concat=concat)(h, memory, kind, W, v)
+
+
 @luong_score.alternative
 def luong_by_loops(h, memory, kind, W=None, v=None):
     def score(a, b):
@@ -994,6 +1084,12 @@ def test_local_takes_every_kind_of_array(student, rng):
         _looked(student, scores, centre, 2, 1.0),
         _local_attention(scores, centre, 2, 1.0),
         "What is exp(1000) in a computer?",
+    )
+    scores[:, 0] = 20_000.0  # outside every window
+    expect.close(
+        _looked(student, scores, centre, 2, 1.0),
+        _local_attention(scores, centre, 2, 1.0),
+        "The greatest score lies outside the window. If you subtract one, is it the greatest *of the window*?",
     )
     scores, centre = rng.normal(size=(2, 5)).astype(np.float32), np.array([1.0, 2.5], np.float32)
     expect.close(_looked(student, scores, centre, 1, 0.5), _local_attention(scores, centre, 1, 0.5))
@@ -1263,6 +1359,44 @@ def edits_the_scores(scores, centre, radius, sigma):
     out = _local_attention(scores, centre, radius, sigma)
     scores[~_window(scores, centre, radius)] = -np.inf
     return out
+
+
+@local_attention.misconception(caught_by=test_local_takes_every_kind_of_array)
+def subtracts_a_score_from_outside(scores, centre, radius, sigma):
+    """The greatest score of the *whole* sequence was subtracted before exp. Where it lies far above those of the window,
+    all of these become exp(−1000) = 0, and the window seems empty. Cut the window first; then take its greatest
+    score."""
+    e = np.exp(scores - scores.max(-1, keepdims=True)) * _window(scores, centre, radius)
+    total = e.sum(-1, keepdims=True)
+    return e / np.where(total > 0, total, 1.0) * _bell(scores, centre, sigma)
+
+
+@local_attention.misconception(caught_by=test_local_of_known_numbers)
+def hides_with_zeros_and_lets_them_count(scores, centre, radius, sigma):
+    """The scores outside the window were set to 0, and the softmax ran over all. A score of 0 is a score like any other:
+    exp(0) = 1, so the outside keeps a share. Outside the window a score is −∞."""
+    return softmax(scores * _window(scores, centre, radius)) * _bell(scores, centre, sigma)
+
+
+@local_attention.misconception(caught_by=test_the_bell_comes_last)
+def doubles_sigma(scores, centre, radius, sigma):
+    """The bell is exp(−d²/(2σ)²): the 2 was squared as well, so it is too wide by a factor of √2. Only σ is squared,
+    `2 * sigma**2`."""
+    return _in_window(scores, _window(scores, centre, radius)) * _bell(scores, centre, sigma * np.sqrt(2))
+
+
+@local_attention.misconception(caught_by=test_the_centre_may_lie_between_positions)
+def cuts_the_window_round_a_whole_position(scores, centre, radius, sigma):
+    """The bell stands at the centre, but the window was cut round a whole position beside it, as `int(centre)` gives it
+    to a slice. Both are measured from the centre itself: |s − centre| ≤ radius."""
+    return _in_window(scores, _window(scores, np.floor(centre), radius)) * _bell(scores, centre, sigma)
+
+
+@local_attention.misconception(caught_by=test_the_window_ends_where_the_sequence_ends)
+def pulls_the_centre_inside(scores, centre, radius, sigma):
+    """A centre beyond the last position was moved onto it. A centre may lie anywhere, as far as S; it stays there,
+    window and bell with it, and what sticks out is ignored."""
+    return _local_attention(scores, np.clip(centre, 0, scores.shape[-1] - 1), radius, sigma)
 
 
 @local_attention.alternative

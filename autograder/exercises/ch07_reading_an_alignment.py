@@ -121,12 +121,13 @@ def test_alignment_gives_every_query_one_link(student, rng):
 @alignment.check(points=1)
 def test_alignment_breaks_ties_by_the_first(student, rng):
     """Where several weights are equally large, the first of them gets the link, and only the first."""
-    weights = np.array([[0.2, 0.4, 0.4], [1 / 3, 1 / 3, 1 / 3], [0.5, 0.0, 0.5], [0.1, 0.2, 0.7]])
-    order = rng.permutation(4)
+    nearly = 0.4 + 1e-9  # a little more is more
+    weights = np.array([[0.2, 0.4, 0.4], [1 / 3, 1 / 3, 1 / 3], [0.5, 0, 0.5], [0.1, 0.2, 0.7], [0.2, 0.4, nearly]])
+    order = rng.permutation(5)
     _same_links(
         student.alignment(weights[order]),
         reference.alignment(weights[order]),
-        "What does your function do with two equal weights?",
+        "What does your function do with two equal weights, and with two that are only nearly equal?",
     )
 
 
@@ -141,6 +142,12 @@ def test_alignment_leaves_out_a_query_that_looked_nowhere(student, rng):
         reference.alignment(weights),
         "What is the position of the largest of five zeros, and did that query look there?",
     )
+    weights[2] *= 1e-5  # as local attention's may be
+    _same_links(
+        student.alignment(weights),
+        reference.alignment(weights),
+        "The weights of query 2 are tiny, and it looked all the same. Are only those left out whose weights are all 0?",
+    )
 
 
 @alignment.check(points=1)
@@ -149,6 +156,7 @@ def test_alignment_takes_every_kind_of_array(student, rng):
     single = _weights(rng, 7, 3).astype(np.float32)
     _same_links(student.alignment(single), reference.alignment(single), "Does it work for float32?")
     view = _weights(rng, 7, 10)[::2, ::-3]
+    view[2] = 0
     _same_links(student.alignment(view), reference.alignment(view), "Does it work for a view with gaps?")
     expect.unchanged(student, "Does it cross something out? Work on a copy.")
 
@@ -341,6 +349,29 @@ def reads_the_diagonal(weights):
     """This links the word at position t with the word at position t. No weight was looked at. Languages order their
     words differently; that is why there is something to read."""
     return [(t, t) for t in range(len(weights))]
+
+
+@alignment.misconception(caught_by=test_alignment_breaks_ties_by_the_first)
+def takes_nearly_equal_for_equal(weights):
+    """Two weights that are only *nearly* equal were taken for equal, as `isclose` does, and the first of them won. The
+    greatest wins, by however little; only of exactly equal ones the first."""
+    close = [np.isclose(row, row.max()) for row in weights]
+    return [(t, int(near.argmax())) for t, near in enumerate(close) if weights[t].any()]
+
+
+@alignment.misconception(caught_by=test_alignment_leaves_out_a_query_that_looked_nowhere)
+def takes_little_weight_for_none(weights):
+    """A query with little weight in all was left out, as if it had looked nowhere. Weights need not sum to one (local
+    attention's do not). Only a row of zeros has no link."""
+    return [(t, s) for t, s in reference.alignment(weights) if weights[t].max() > 1e-3]
+
+
+@alignment.misconception(caught_by=test_alignment_leaves_out_a_query_that_looked_nowhere)
+def stops_at_the_first_empty_row(weights):
+    """The links end at the first query that looked nowhere: `break` leaves the loop, and `return` the function. The
+    queries behind it have links. `continue` goes on with the next."""
+    empty = [t for t, row in enumerate(weights) if not row.any()]
+    return [(t, s) for t, s in reference.alignment(weights) if not empty or t < empty[0]]
 
 
 @alignment.alternative
@@ -856,7 +887,11 @@ def test_entropy_is_one_number_a_query(student, rng):
 @attention_entropy.check(points=1)
 def test_entropy_takes_zero_times_log_zero_for_zero(student, rng):
     """A weight of exactly 0 adds nothing: `[0, ½, ½, 0]` has entropy `ln 2`, and `[0, 1, 0]` has 0, exactly."""
-    expect.close(student.attention_entropy(np.array([[0.0, 0.5, 0.5, 0.0]])), np.log([2.0]), "What is 0 · log 0?")
+    expect.close(
+        student.attention_entropy(np.array([[0.0, 0.5, 0.5, 0.0]])),
+        np.log([2.0]),
+        "What is 0 · log 0? Does anything stand in for the zeros that adds to the sum?",
+    )
     weights = _weights(rng, 7, 13)
     weights[rng.random((7, 13)) < 0.5] = 0
     weights[:, 0] += 0.01
@@ -874,6 +909,11 @@ def test_entropy_takes_zero_times_log_zero_for_zero(student, rng):
         f"A look at one key alone has entropy {one_key:.1g} with you; no entropy is below 0.",
         "Was a small number added under the logarithm? It moves the other terms, too.",
     )
+    expect.true(
+        one_key <= 1e-15,
+        f"A look at one key alone has entropy {one_key:.1g} with you; it is 0, exactly.",
+        "Was a small number put in place of the zeros? It weighs, then. A 1 under the logarithm does not.",
+    )
 
 
 @attention_entropy.check(points=1)
@@ -881,7 +921,11 @@ def test_entropy_of_a_query_that_looked_nowhere(student, rng):
     """A fully masked query, all of whose weights are 0, has entropy 0; its neighbours keep theirs."""
     weights = _weights(rng, 5, 3)
     weights[2] = 0
-    expect.close(student.attention_entropy(weights), _entropy(weights), "Is there a division by a sum of 0?")
+    expect.close(
+        student.attention_entropy(weights),
+        _entropy(weights),
+        "Is there a division by a sum of 0, or does something stand in for the zeros that has weight?",
+    )
 
 
 @attention_entropy.check(points=1)
@@ -1072,6 +1116,29 @@ def drops_small_weights(weights):
     """Weights below some limit were taken for zero. A tiny weight has a large logarithm, and what it adds is small but
     not nothing. Only a weight of exactly 0 needs care."""
     return reference.attention_entropy(np.where(weights > 1e-4, weights, 0.0))
+
+
+@attention_entropy.misconception(caught_by=test_entropy_of_a_query_that_looked_nowhere)
+def spreads_an_empty_look(weights):
+    """A query that may look at nothing was given an even look at all keys, and so the greatest entropy of all, ln S. It
+    looked nowhere: there is no term to add, and the sum of nothing is 0."""
+    even = np.where(weights.any(-1, keepdims=True), weights, 1 / weights.shape[-1])
+    return reference.attention_entropy(even)
+
+
+@attention_entropy.misconception(caught_by=test_entropy_is_one_number_a_query)
+def expects_two_axes(weights):
+    """This works for a table (T, S), and for nothing larger: `T, S = weights.shape` finds more than two numbers. There
+    may be axes for batch and heads in front; `axis=-1` is the last, however many there are."""
+    T, _ = weights.shape
+    return np.array([reference.attention_entropy(weights[t]) for t in range(T)])
+
+
+@attention_entropy.misconception(caught_by=test_entropy_of_known_weights)
+def asks_each_key_yes_or_no(weights):
+    """This is −Σ [w ln w + (1 − w) ln(1 − w)], the entropy of a yes or no for every key, as in a binary cross-entropy.
+    A query looks at *one* distribution over the keys: −Σ w ln w."""
+    return -np.sum(_terms(weights) + _terms(1 - weights), axis=-1)
 
 
 @attention_entropy.alternative
