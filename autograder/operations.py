@@ -55,7 +55,7 @@ def gradients(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> d
     cotangent, *inputs = (_leaf(value) for value in args)
     keywords = {key: _leaf(value) for key, value in kwargs.items()}
     value = function(*inputs, **keywords)
-    result = value[0] if isinstance(value, tuple) and value else value
+    result = value[0] if isinstance(value, tuple | list) and value else value
     if not is_tensor(result):
         raise Impossible(f"Your `{{name}}` returned {named(result)}; a tensor was expected, to be differentiated.")
     if not result.requires_grad:

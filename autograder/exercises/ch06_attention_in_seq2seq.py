@@ -956,8 +956,8 @@ def keeps_all_pairs_of_sequences(h, memory, kind, W=None, v=None):
 
 @luong_score.misconception(caught_by=test_concat_is_a_small_network)
 def concat_deals_the_states_out(h, memory, kind, W=None, v=None):
-    """In `concat`, h was repeated as a whole, the batch again and again, and then reshaped: most positions got the state
-    of another sequence. Each sequence's h belongs at all *its own* positions: `np.repeat(h[:, None], S, axis=1)`."""
+    """In `concat`, h was repeated as a whole, the batch again and again, and then reshaped: most positions got the
+    state of another sequence. Each h belongs at all positions of its *own* one: `np.repeat(h[:, None], S, axis=1)`."""
 
     def concat(h, m, W, v):
         dealt = np.tile(h, (m.shape[1], 1)).reshape(*m.shape[:2], -1)
@@ -1363,8 +1363,8 @@ def edits_the_scores(scores, centre, radius, sigma):
 
 @local_attention.misconception(caught_by=test_local_takes_every_kind_of_array)
 def subtracts_a_score_from_outside(scores, centre, radius, sigma):
-    """The greatest score of the *whole* sequence was subtracted before exp. Where it lies far above those of the window,
-    all of these become exp(−1000) = 0, and the window seems empty. Cut the window first; then take its greatest
+    """The greatest score of the *whole* sequence was subtracted before exp. Where it lies far above those of the
+    window, all of these become exp(−1000) = 0, and the window seems empty. Cut the window first; then take its greatest
     score."""
     e = np.exp(scores - scores.max(-1, keepdims=True)) * _window(scores, centre, radius)
     total = e.sum(-1, keepdims=True)
@@ -1373,8 +1373,8 @@ def subtracts_a_score_from_outside(scores, centre, radius, sigma):
 
 @local_attention.misconception(caught_by=test_local_of_known_numbers)
 def hides_with_zeros_and_lets_them_count(scores, centre, radius, sigma):
-    """The scores outside the window were set to 0, and the softmax ran over all. A score of 0 is a score like any other:
-    exp(0) = 1, so the outside keeps a share. Outside the window a score is −∞."""
+    """The scores outside the window were set to 0, and the softmax ran over all. A score of 0 is a score like any
+    other: exp(0) = 1, so the outside keeps a share. Outside the window a score is −∞."""
     return softmax(scores * _window(scores, centre, radius)) * _bell(scores, centre, sigma)
 
 

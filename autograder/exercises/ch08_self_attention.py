@@ -1,5 +1,6 @@
 """Chapter 8, self-attention: one sequence asks, answers and delivers."""
 
+from dataclasses import dataclass, field
 from itertools import permutations
 
 import torch
@@ -8,6 +9,7 @@ from attnlab import self_attention as reference
 from attnlab.masks import masked_softmax
 from autograder import expect
 from autograder.exercise import Exercise
+from autograder.student import StudentError
 
 LIBRARY_ATTENTION = (
     "torch.nn.functional.scaled_dot_product_attention",
@@ -95,7 +97,8 @@ def test_project_keeps_the_batch(student, rng):
 
 @project_qkv.check(points=1)
 def test_project_takes_every_kind_of_tensor(student, rng):
-    """It is right for float32, views with gaps and a single row, and all four tensors are the same afterwards."""
+    """It is right for float32, views with gaps and a single row, gradients flow back, and all four tensors are the same
+    afterwards."""
     for front, n in (((B,), T), ((), 1)):
         inputs = [_gaps(x) for x in _sequence(rng, front, T=n, dtype=torch.float32)]
         want = reference.project_qkv(*inputs)
@@ -103,6 +106,13 @@ def test_project_takes_every_kind_of_tensor(student, rng):
     x, *W = _sequence(rng)
     want = reference.project_qkv(1e6 * x, *W)
     _three(student.project_qkv(1e6 * x, *W), want, "Are large numbers left as they are?")
+    came = student.project_qkv.gradients(x, *W, cotangent=torch.ones(T, D_K))
+    for name, gradient in (("x", came.inputs[0]), ("W_q", came.inputs[1])):
+        expect.true(
+            gradient is not None,
+            f"No gradient of the queries reaches `{name}`: it would never learn.",
+            "Was something detached, turned into NumPy, or not used at all?",
+        )
     expect.unchanged(student, EDITS)
 
 
@@ -286,6 +296,20 @@ def project_by_view(x, W_q, W_k, W_v):
     where one is needed, `reshape` takes every tensor."""
     rows = x.view(-1, x.shape[-1])
     return tuple((rows @ W).view(*x.shape[:-1], -1) for W in (W_q, W_k, W_v))
+
+
+@project_qkv.misconception(caught_by=test_project_takes_every_kind_of_tensor)
+def projects_without_gradient(x, W_q, W_k, W_v):
+    """The numbers are right, and nothing can be learned from them: they were computed under `torch.no_grad()`, in
+    NumPy, or detached. `x @ W_q` keeps the way back to both."""
+    return tuple(y.detach() for y in reference.project_qkv(x, W_q, W_k, W_v))
+
+
+@project_qkv.misconception(caught_by=test_project_of_known_numbers)
+def multiplies_entry_by_entry(x, W_q, W_k, W_v):
+    """`*` multiplies entry by entry, where shapes allow it at all. A row times a matrix is `@`: products *and* their
+    sums."""
+    return x * W_q, x * W_k, x * W_v
 
 
 @project_qkv.alternative
@@ -832,6 +856,29 @@ def edits_its_inputs(x, W_q, W_k, W_v, mask=None):
     return answer
 
 
+@self_attention.misconception(caught_by=test_attention_obeys_its_mask)
+def asks_whether_the_mask_is_true(x, W_q, W_k, W_v, mask=None):
+    """`if mask:` asks whether the *whole* mask is true, and PyTorch does not answer that for more than one entry. Ask
+    whether there is one: `if mask is not None:`."""
+    if mask:
+        return reference.self_attention(x, W_q, W_k, W_v, mask)
+    return reference.self_attention(x, W_q, W_k, W_v)
+
+
+@self_attention.misconception(caught_by=test_each_position_asks_all_positions)
+def cuts_the_root_off(x, W_q, W_k, W_v, mask=None):
+    """The root was made a whole number: `int(…)`, `//` or `math.isqrt` cut off what stands behind the point. √d_k is
+    rarely whole."""
+    return _steps(x, W_q, W_k, W_v, mask, scores=lambda q, k: _scaled(q, k, int(k.shape[-1] ** 0.5)))
+
+
+@self_attention.misconception(caught_by=test_attention_of_known_numbers)
+def always_divides_by_eight(x, W_q, W_k, W_v, mask=None):
+    """The scores were divided by 8, whatever the width. That is √64, for heads of width 64, as in the paper. Read d_k
+    off the last axis of q."""
+    return _steps(x, W_q, W_k, W_v, mask, scores=lambda q, k: _scaled(q, k, 8))
+
+
 @self_attention.alternative
 def attention_by_einsum(x, W_q, W_k, W_v, mask=None, scale=None):
     q, k, v = (torch.einsum("...td,dk->...tk", x, W) for W in (W_q, W_k, W_v))
@@ -884,6 +931,15 @@ def _pair(student, rng, front=(B,), **sizes):
     return module, ours, x
 
 
+def _is_buffer(module, name):
+    """Whether this is no parameter but a buffer, which a module may keep for itself."""
+    try:
+        module.get_buffer(name)
+    except StudentError:
+        return False
+    return True
+
+
 @SelfAttention.check(points=1)
 def test_the_module_has_its_three_matrices(student, rng):
     """Its parameters are `W_q.weight` and `W_k.weight`, both `(d_k, d_model)`, and `W_v.weight`, `(d_v, d_model)`."""
@@ -891,6 +947,7 @@ def test_the_module_has_its_three_matrices(student, rng):
     wanted = {name: tuple(value.shape) for name, value in ours.named_parameters()}
     module = student.SelfAttention(D_MODEL, D_K, D_V)
     found = {name: tuple(value.shape) for name, value in module.parameters().items()}
+    found = {name: shape for name, shape in found.items() if name in wanted or not _is_buffer(module, name)}
     expect.true(
         found == wanted,
         f"Your module has {_listed(found)}; expected is {_listed(wanted)}.",
@@ -922,6 +979,8 @@ def test_the_module_passes_its_mask_on(student, rng):
     mask[1, 2] = False
     want = ours(x, mask)
     expect.close(module(x, mask=mask), want, "The softmax of nothing but −∞ is 0/0: what did chapter 5 do?")
+    want = ours(x)
+    expect.close(module(x), want, "This call has no mask. Is the mask of the call before still there?")
 
 
 @SelfAttention.check(points=1)
@@ -999,7 +1058,7 @@ class ModuleWithBiases(_InLayers):
     nothing else. Write `nn.Linear(d_model, d_k, bias=False)`."""
 
     def __init__(self, d_model, d_k, d_v):
-        super().__init__(d_model, d_k, d_v)
+        torch.nn.Module.__init__(self)
         self.W_q, self.W_k = torch.nn.Linear(d_model, d_k), torch.nn.Linear(d_model, d_k)
         self.W_v = torch.nn.Linear(d_model, d_v)
 
@@ -1263,7 +1322,7 @@ class ModuleWithoutGradient(_InLayers):
 @SelfAttention.misconception(caught_by=test_gradients_reach_all_three_matrices)
 class ModuleWithDetachedMatrices(_InLayers):
     """The input gets its gradient and the matrices get none: `.weight.data` and `.weight.detach()` are cut off from
-    learning. Use `self.W_q(x)`, or `.weight` alone."""
+    learning, and so is what has `requires_grad = False`. Use `self.W_q(x)`, or `.weight` alone."""
 
     def project(self, x):
         return x @ self.W_q.weight.data.T, x @ self.W_k.weight.data.T, x @ self.W_v.weight.data.T
@@ -1298,6 +1357,70 @@ class ModuleThatEditsItsInput(_InLayers):
         return answer
 
 
+@SelfAttention.misconception(caught_by=test_the_module_has_its_three_matrices)
+class ModuleWithAnOutputLayerBackToTheModel(_InLayers):
+    """There is a layer too many: it leads from the values back to the width of the model. Multi-head attention has such
+    a W_o: that is chapter 9. Here the averages themselves are the answer."""
+
+    def __init__(self, d_model, d_k, d_v):
+        super().__init__(d_model, d_k, d_v)
+        self.W_o = torch.nn.Linear(d_v, d_model, bias=False)
+
+    def forward(self, x, mask=None):
+        return self.W_o(super().forward(x, mask))
+
+
+@SelfAttention.misconception(caught_by=test_the_module_has_its_three_matrices)
+class ModuleWithOtherNames(_InLayers):
+    """The three layers are there, under other names, `query`, `key` and `value`. They are found by their names: call
+    them `self.W_q`, `self.W_k` and `self.W_v`."""
+
+    def __init__(self, d_model, d_k, d_v):
+        super().__init__(d_model, d_k, d_v)
+        self.query, self.key, self.value = self.W_q, self.W_k, self.W_v
+        del self.W_q, self.W_k, self.W_v
+
+    def project(self, x):
+        return self.query(x), self.key(x), self.value(x)
+
+
+@SelfAttention.misconception(caught_by=test_the_module_attends)
+class ModuleWithCopiesOfItsMatrices(_InLayers):
+    """`__init__` took copies of the matrices, and `forward` uses the copies. What is loaded into the layers, or learned
+    by them, never reaches the answer. Use the layers in `forward`."""
+
+    def __init__(self, d_model, d_k, d_v):
+        super().__init__(d_model, d_k, d_v)
+        self.copies = [getattr(self, name).weight.detach().clone().T for name in MATRICES]
+
+    def project(self, x):
+        return tuple(x @ W for W in self.copies)
+
+
+@SelfAttention.misconception(caught_by=test_the_module_attends)
+class ModuleThatNeedsABatch(_InLayers):
+    """This works for a batch of sequences and for nothing else: `B, T, d = x.shape` wants three axes. `.mT` and `@`
+    work on the last two, however many stand in front."""
+
+    def forward(self, x, mask=None):
+        _, _, _ = x.shape
+        return super().forward(x, mask)
+
+
+@SelfAttention.misconception(caught_by=test_the_module_passes_its_mask_on)
+class ModuleThatRemembersItsMask(_InLayers):
+    """The mask of one call was kept, and used in the next, which had none. What belongs to one call is no attribute of
+    the module: leave the mask a local name."""
+
+    def __init__(self, d_model, d_k, d_v):
+        super().__init__(d_model, d_k, d_v)
+        self.mask = None
+
+    def forward(self, x, mask=None):
+        self.mask = self.mask if mask is None else mask
+        return super().forward(x, self.mask)
+
+
 @SelfAttention.alternative
 class ModuleInOneProduct(_InLayers):
     def __init__(self, d_model, d_k, d_v, dropout=0.0):
@@ -1308,6 +1431,19 @@ class ModuleInOneProduct(_InLayers):
         weight = torch.cat([self.W_v.weight, self.W_k.weight, self.W_q.weight])
         v, k, q = (x @ weight.T).split([self.W_v.out_features, self.W_k.out_features, self.W_q.out_features], dim=-1)
         return q, k, v
+
+
+@SelfAttention.alternative
+class ModuleWithItsScaleInABuffer(_InLayers):
+    def __init__(self, d_model, d_k, d_v):
+        super().__init__(d_model, d_k, d_v)
+        self.register_buffer("scale", torch.tensor(d_k**-0.5), persistent=False)
+        self.last = None
+
+    def forward(self, x, mask=None):
+        q, k, v = self.project(x)
+        self.last = self.weights(q @ k.mT * self.scale, mask)
+        return self.last @ v
 
 
 @SelfAttention.alternative
@@ -1367,7 +1503,25 @@ def _running_sum(x):
 
 
 def _rewards_ascending_rows(x):
-    """In one order everything grows by 3; in any other nothing does."""
+    """In one order everything grows by 3, but for one column, which falls by 1; in any other order nothing changes."""
+    reward = torch.full_like(x, 3)
+    reward[..., 0] = -1
+    return x + reward * (x.diff(dim=-2) > 0).all()
+
+
+@dataclass(unsafe_hash=True)
+class _GrowsLater:
+    """A function that adds 7 when it has seen 30 sequences, however many come at once."""
+
+    entries: int
+    seen: int = field(default=0, compare=False)
+
+    def __call__(self, x):
+        self.seen += x.numel() // self.entries
+        return x + 7 * (self.seen >= 30)
+
+
+def _raises_ascending_rows(x):
     return x + 3 * (x.diff(dim=-2) > 0).all()
 
 
@@ -1408,12 +1562,18 @@ def test_the_gap_sees_every_kind_of_order(student, rng):
 
 @permutation_gap.check(points=2)
 def test_the_gap_is_the_greatest_of_all_trials(student, rng):
-    """It is the greatest difference, over all entries and all trials, without its sign."""
+    """It is the greatest difference, over all entries and as many trials as `trials` says, without its sign."""
     x = rng.uniform(0.1, 1.0, size=(T, D_MODEL)).cumsum(0)
     _is(
         student.permutation_gap(_rewards_ascending_rows, torch.tensor(x)),
         3,
-        "f gave 3 to the input as it was. And now?",
+        "To the rows in their old order f gave 3, and in one column took 1. What is a difference without its sign?",
+    )
+    (x,) = _draw(rng, (T, D_MODEL))
+    _is(
+        student.permutation_gap(_GrowsLater(x.numel()), x, trials=60),
+        7,
+        "This f changes when it has seen 30 sequences. With `trials=60`, are 60 orders drawn?",
     )
     for f in (_weighs_by_place, _running_sum):
         for _ in range(3):
@@ -1459,6 +1619,9 @@ def _functions_and_rows(rng):
         for front in ((), (B,)):
             (x,) = _draw(rng, (*front, T, D_MODEL))
             yield (f, x), {}
+    for _ in range(4):
+        (x,) = _draw(rng, (T, D_MODEL))
+        yield (_raises_ascending_rows, x.sort(-2).values), {}
 
 
 def _gap(f, x, trials=8, *, order=None, difference=None, over=max, size=None):
@@ -1523,8 +1686,7 @@ def shuffles_the_features(f, x, trials=8):
     out, gap = f(x), 0.0
     for _ in range(trials):
         pi = torch.randperm(x.shape[-1])
-        shuffled = f(x[..., pi])
-        gap = max(gap, float((shuffled - out[..., pi]).abs().max()) if out.shape == x.shape else float("inf"))
+        gap = max(gap, float((f(x[..., pi]) - out[..., pi]).abs().max()))
     return gap
 
 
@@ -1594,7 +1756,8 @@ def tries_one_order(f, x, trials=8):
 
 @permutation_gap.misconception(caught_by=test_the_gap_is_the_greatest_of_all_trials)
 def keeps_the_last_trial(f, x, trials=8):
-    """Each trial overwrote the one before, and the last was returned. Keep the greatest: `gap = max(gap, …)`."""
+    """What came back is the gap of one order alone, though many were tried: each trial overwrote the one before, or all
+    drew the same order from a generator that was seeded inside the loop. Keep the greatest: `gap = max(gap, …)`."""
     return _gap(f, x, trials, over=lambda gaps: gaps[-1])
 
 
@@ -1618,8 +1781,9 @@ def keeps_the_least_trial(f, x, trials=8):
 
 @permutation_gap.misconception(caught_by=test_the_gap_is_the_greatest_of_all_trials)
 def forgets_the_sign(f, x, trials=8):
-    """The differences have a sign, and only the positive ones were seen. Take `.abs()` before the maximum."""
-    return _gap(f, x, trials, size=torch.max)
+    """The differences have a sign, and only the positive ones were seen. Take `.abs()`, and take it *before* the
+    maximum: `.max().abs()` comes too late."""
+    return max(0.0, _gap(f, x, trials, size=torch.max))
 
 
 @permutation_gap.misconception(caught_by=test_the_gap_is_zero_where_the_output_moves_along)
@@ -1661,6 +1825,26 @@ def shuffles_in_place(f, x, trials=8):
     gap = _gap(f, x, trials)
     x[...] = x.flip(-2)
     return gap
+
+
+@permutation_gap.misconception(caught_by=test_the_gap_is_the_greatest_of_all_trials)
+def takes_the_sign_off_too_late(f, x, trials=8):
+    """`.max().abs()` looks for the greatest difference *with* its sign, and takes the sign off what it found. −3 is
+    overlooked beside 1. First `.abs()`, then `.max()`."""
+    return _gap(f, x, trials, size=lambda d: d.max().abs())
+
+
+@permutation_gap.misconception(caught_by=test_the_gap_is_the_greatest_of_all_trials)
+def always_tries_eight(f, x, trials=8):
+    """Eight orders are tried, whatever `trials` says: that is only what it says where the caller says nothing. Loop
+    over `range(trials)`."""
+    return _gap(f, x)
+
+
+@permutation_gap.misconception(caught_by=test_the_gap_is_zero_where_the_output_moves_along)
+def adds_up_the_entries(f, x, trials=8):
+    """The differences of all entries were added up. The greatest single difference is wanted: `.abs().max()`."""
+    return _gap(f, x, trials, size=lambda d: d.abs().sum())
 
 
 @permutation_gap.alternative
