@@ -1,5 +1,6 @@
 """Chapter 9, multi-head attention: several small looks side by side, out of one split projection."""
 
+import builtins
 import functools
 from collections.abc import Callable
 
@@ -215,6 +216,14 @@ def splits_without_gradient(x, num_heads):
     return reference.split_heads(x.detach(), num_heads)
 
 
+@split_heads.misconception(caught_by=test_split_heads_of_known_numbers)
+def slides_by_one_column(x, num_heads):
+    """Each head begins one column after the one before, and they overlap: `x[..., h : h + d_k]`. Head h begins at
+    column `h * d_k`."""
+    d_k = x.shape[-1] // num_heads
+    return torch.stack([x[..., h : h + d_k] for h in range(num_heads)], dim=1)
+
+
 @split_heads.alternative
 def split_by_slices(x, num_heads):
     width = x.shape[-1] // num_heads
@@ -390,6 +399,21 @@ def merges_without_gradient(x):
     """The numbers are right, and no gradient comes back: x was detached, or went through NumPy or `torch.tensor(…)`.
     Use transpose and reshape on x itself."""
     return reference.merge_heads(x.detach())
+
+
+@merge_heads.misconception(caught_by=test_each_position_gets_its_columns_from_every_head)
+def exchanges_batch_and_heads(x):
+    """`transpose(0, 1)` exchanged the *batch* with the heads. The heads have to come behind the positions, the batch
+    stays where it is: `transpose(1, 2)`."""
+    batch, heads, length, d_k = x.shape
+    return x.transpose(0, 1).reshape(batch, length, heads * d_k)
+
+
+@merge_heads.misconception(caught_by=test_merge_heads_of_known_numbers)
+def squeezes_what_it_merged(x):
+    """`squeeze()` takes off every axis of length 1, and with a single sequence, or a single position, that is one that
+    has to stay. There is nothing to squeeze here."""
+    return reference.merge_heads(x).squeeze()
 
 
 @merge_heads.alternative
@@ -896,7 +920,7 @@ def adds_an_axis_to_the_mask(query, key, value, W_q, W_k, W_v, W_o, num_heads, m
     (B, H, T, S) as they come. A causal one, (T, S), then lines its queries up with the batch or with the heads. Hand it
     on as it is."""
     mask = None if mask is None else mask[:, None]
-    return _steps(query, key, value, W_q, W_k, W_v, W_o, num_heads, mask, attend=_nan_on_empty)
+    return _steps(query, key, value, W_q, W_k, W_v, W_o, num_heads, mask)
 
 
 @multi_head_attention.misconception(caught_by=test_a_mask_holds_for_every_head)
@@ -977,6 +1001,52 @@ def multi_head_that_edits_its_inputs(query, key, value, W_q, W_k, W_v, W_o, num_
     with torch.no_grad():
         value *= 0.5
     return out
+
+
+@multi_head_attention.misconception(caught_by=test_a_mask_holds_for_every_head)
+def takes_heads_for_sequences(query, key, value, W_q, W_k, W_v, W_o, num_heads, mask=None):
+    """A mask of three axes was taken for one a *sequence*, (B, T, S), and given an axis for the heads. Masks here
+    broadcast to (B, H, T, S) as they come, from the right: three axes are (H, T, S). Hand the mask on as it is."""
+    mask = mask[:, None] if mask is not None and mask.ndim == 3 else mask
+    return _steps(query, key, value, W_q, W_k, W_v, W_o, num_heads, mask)
+
+
+@multi_head_attention.misconception(caught_by=test_each_head_attends_with_its_own_columns)
+def attends_across_the_heads(query, key, value, W_q, W_k, W_v, W_o, num_heads, mask=None):
+    """The columns were cut, and heads and positions never changed places: (B, T, H, d_k). Attention works on the last
+    two axes, so at each position the *heads* looked at one another, and no word at any other. `split_heads` ends with
+    `transpose(1, 2)`."""
+
+    def split(x, num_heads):
+        return x.reshape(*x.shape[:2], num_heads, -1)
+
+    return _steps(
+        query, key, value, W_q, W_k, W_v, W_o, num_heads, mask, split=split, merge=lambda x: x.reshape(query.shape)
+    )
+
+
+@multi_head_attention.misconception(caught_by=test_two_heads_of_known_numbers)
+def expects_one_length(query, key, value, W_q, W_k, W_v, W_o, num_heads, mask=None):
+    """T, the number of queries, was read once and used for keys and values too. Those are S, and T = S only where a
+    sequence asks itself. `split_heads` reads the length off what it is given."""
+    B, T, d_model = query.shape
+
+    def split(x, num_heads):
+        return x.reshape(B, T, num_heads, d_model // num_heads).transpose(1, 2)
+
+    return _steps(query, key, value, W_q, W_k, W_v, W_o, num_heads, mask, split=split)
+
+
+@multi_head_attention.misconception(caught_by=test_two_heads_of_known_numbers)
+def takes_the_keys_from_the_query(query, key, value, W_q, W_k, W_v, W_o, num_heads, mask=None):
+    """The keys were made from `query`, as in self-attention. Here they have a sequence of their own: `key @ W_k`."""
+    return _steps(query, query, value, W_q, W_k, W_v, W_o, num_heads, mask)
+
+
+@multi_head_attention.misconception(caught_by=test_each_head_attends_with_its_own_columns)
+def exchanges_the_matrices_of_key_and_value(query, key, value, W_q, W_k, W_v, W_o, num_heads, mask=None):
+    """Keys were made by W_v and values by W_k. Where all matrices have one shape, nothing warns of it."""
+    return _steps(query, key, value, W_q, W_v, W_k, W_o, num_heads, mask)
 
 
 @multi_head_attention.alternative
@@ -1160,6 +1230,18 @@ def counts_narrow_biases(d_model, num_heads, bias=False):
     return 4 * d_model**2 + (4 * d_model // num_heads if bias else 0)
 
 
+@parameter_count.misconception(caught_by=test_parameters_of_a_known_size)
+def counts_one_head(d_model, num_heads, bias=False):
+    """The three narrow matrices of *one* head were counted, and W_o. There are H heads, with three matrices each."""
+    return 3 * d_model * (d_model // num_heads) + d_model**2 + (4 * d_model if bias else 0)
+
+
+@parameter_count.misconception(caught_by=test_parameters_of_a_known_size)
+def gives_every_head_a_last_matrix(d_model, num_heads, bias=False):
+    """W_o was counted once for each head. There is one, for all heads together: it is what mixes them."""
+    return 3 * d_model**2 + num_heads * d_model**2 + (4 * d_model if bias else 0)
+
+
 @parameter_count.alternative
 def counts_in_one_line(d_model, num_heads, bias=False):
     return 4 * d_model * (d_model + bias)
@@ -1222,11 +1304,21 @@ def test_the_module_has_four_layers_with_biases(student, rng):
             expect.close(_layer(module, name)(nothing), nothing, f"Is `{name}` an `nn.Linear(d_model, d_model)`?")
         module.load(state)
         found = {name: tuple(value.shape) for name, value in module.parameters().items()}
+        found = {name: shape for name, shape in found.items() if name in wanted or not _is_buffer(module, name)}
         expect.true(
             found == wanted,
             f"With {num_heads} heads your module has {_listed(found)}; expected is {_listed(wanted)}.",
             "Is there a layer too many?",
         )
+
+
+def _is_buffer(module, name):
+    """Whether this is no parameter but a buffer, which a module may keep for itself."""
+    try:
+        module.get_buffer(name)
+    except StudentError:
+        return False
+    return True
 
 
 def _layer(module, name):
@@ -1267,6 +1359,11 @@ def test_the_module_gives_the_numbers_of_pytorch(student, rng):
         want, want_alone = theirs(query, key, value)[0], theirs(query, query, query)[0]
         module = student.MultiHeadAttention(d, H_)
         module.load(state)
+        expect.true(
+            expect.same(module(query, key, value), module(query, key, value)),
+            "Two calls with the same numbers gave two different answers.",
+            "Does anything drop weights here? `dropout` is 0 unless the caller says otherwise.",
+        )
         expect.close(
             module(query, key, value),
             want,
@@ -1295,6 +1392,8 @@ def test_the_module_obeys_its_mask_in_every_head(student, rng):
             want,
             f"For a mask of shape {tuple(mask.shape)}: does it reach every head, before the softmax, as it is?",
         )
+    want = ours(*inputs)
+    expect.close(module(*inputs), want, "This call has no mask. Is the mask of the call before still there?")
 
 
 @MultiHeadAttention.check(points=2)
@@ -1338,6 +1437,13 @@ def test_dropout_falls_on_the_weights_and_only_in_training(student, rng):
     alone = value.numpy().reshape(1, H, D_K)
     kept = np.isclose(heads, 2 * alone, rtol=1e-3, atol=1e-4).all(-1)
     gone = np.isclose(heads, 0, atol=1e-4).all(-1)
+    once = np.isclose(heads, alone, rtol=1e-3, atol=1e-4).all(-1)
+    expect.true(
+        not ((once | gone).all() and 0.2 < gone.mean() < 0.8),
+        f"With one key and p = 0.5, each head must give nothing or twice its value; of your {gone.size} answers, "
+        f"{gone.sum()} are nothing and {once.sum()} the value once.",
+        "Is what is kept divided by 1 − p? `nn.Dropout` does that.",
+    )
     expect.true(
         (kept | gone).all() and 0.2 < gone.mean() < 0.8,
         f"With one key and p = 0.5, each head must give nothing or twice its value; of your {gone.size} answers, "
@@ -1369,7 +1475,7 @@ def test_heads_must_divide_d_model(student, rng):
                 raise
             refusal = f"{error.raised}"
         expect.true(
-            refusal == "ValueError",
+            refusal != "nothing" and issubclass(getattr(builtins, refusal, ValueError), ValueError),
             f"MultiHeadAttention({d_model}, {num_heads}) raised {refusal}; a ValueError was expected.",
             "Does `__init__` look at d_model % num_heads?",
         )
@@ -1916,6 +2022,54 @@ class HeadsOfOneFormat(_InSteps):
         return super().attend(q.float(), k.float(), v.float(), mask).to(q.dtype)
 
 
+@MultiHeadAttention.misconception(caught_by=test_the_module_has_four_layers_with_biases)
+class HeadsThatShareALayer(_InSteps):
+    """`self.W_q = self.W_k = … = layer` is *one* layer with four names, not four layers: queries, keys and values are
+    all the same. Make a new `nn.Linear` for each."""
+
+    def make_layers(self, d_model):
+        self.W_q = self.W_k = self.W_v = self.W_o = nn.Linear(d_model, d_model)
+
+
+@MultiHeadAttention.misconception(caught_by=test_the_module_gives_the_numbers_of_pytorch)
+class HeadsThatKeepInPlaceOfDrop(_InSteps):
+    """`nn.Dropout(1 - dropout)`: the number that it takes is the share that is *dropped*, not the one that is kept.
+    With `dropout=0.0` everything was dropped."""
+
+    def __init__(self, d_model, num_heads, dropout=0.0):
+        super().__init__(d_model, num_heads, 1 - dropout)
+
+
+@MultiHeadAttention.misconception(caught_by=test_the_module_obeys_its_mask_in_every_head)
+class HeadsThatRememberTheirMask(_InSteps):
+    """The mask of one call was kept, and used in the next, which had none. What belongs to one call is no attribute of
+    the module: leave the mask a local name."""
+
+    mask = None
+
+    def forward(self, query, key, value, mask=None):
+        self.mask = self.mask if mask is None else mask
+        return super().forward(query, key, value, self.mask)
+
+
+@MultiHeadAttention.misconception(caught_by=test_the_module_obeys_its_mask_in_every_head)
+class HeadsThatAddTheMask(_InSteps):
+    """The mask was added to the scores: True became 1, False became 0, and nothing was forbidden. Some libraries add a
+    mask of 0 and −∞; a boolean one says where the −∞ goes."""
+
+    def weights(self, scores, mask):
+        return torch.softmax(scores if mask is None else scores + mask, dim=-1)
+
+
+@MultiHeadAttention.misconception(caught_by=test_the_module_obeys_its_mask_in_every_head)
+class HeadsWithAnAxisMoreInTheMask(_InSteps):
+    """The mask was given an axis for the heads, `mask.unsqueeze(1)`, which it has or does not need: masks here
+    broadcast to (B, H, T, S) as they come. Hand it on as it is."""
+
+    def forward(self, query, key, value, mask=None):
+        return super().forward(query, key, value, None if mask is None else mask.unsqueeze(1))
+
+
 @MultiHeadAttention.alternative
 class HeadsByALoop(nn.Module):
     def __init__(self, d_model, num_heads, dropout=0.0, **unused):
@@ -1937,6 +2091,21 @@ class HeadsByALoop(nn.Module):
             weights = attention_weights(q[h], k[h], masks[h])
             found.append(nn.functional.dropout(weights, self.p, training=self.training) @ v[h])
         return self.W_o(torch.cat(found, -1))
+
+
+@MultiHeadAttention.alternative
+class HeadsWithTheirScaleInABuffer(_InSteps):
+    def __init__(self, d_model, num_heads, dropout=0.0):
+        super().__init__(d_model, num_heads, dropout)
+        self.register_buffer("scale", torch.tensor((d_model // num_heads) ** -0.5), persistent=False)
+        self.seen = None
+
+    def scores(self, q, k):
+        return torch.einsum("bhtd,bhsd->bhts", q, k) * self.scale
+
+    def attend(self, q, k, v, mask):
+        self.seen = self.weights(self.scores(q, k), mask)
+        return self.dropout(self.seen) @ v
 
 
 @MultiHeadAttention.alternative

@@ -1,5 +1,6 @@
 """Chapter 10, positions: four ways to tell attention the order of what it looks at."""
 
+import builtins
 import contextlib
 import math
 
@@ -25,6 +26,11 @@ def _view(rng, *shape):
     """A tensor with gaps between its entries, and with its axes in another order in memory."""
     wide = torch.tensor(rng.normal(size=(2 * shape[-1], *shape[:-1])), dtype=torch.float32)
     return wide.movedim(0, -1)[..., ::2]
+
+
+def _heads(rng, heads, T, d_k):
+    """Heads as they are cut out of a wider row: a view, whose columns are neighbours and whose rows lie apart."""
+    return _tensor(rng, T, heads * d_k).unflatten(-1, (heads, d_k)).transpose(0, 1)
 
 
 # --------------------------------------------------------------------------------------------- sinusoidal_positions
@@ -109,11 +115,11 @@ def test_products_of_rows_tell_the_distance(student, rng):
 def test_sinusoids_of_one_place_and_of_thousands(student, rng):
     """A table of one row and a table of thousands are right, to the last row."""
     expect.close(student.sinusoidal_positions(1, 6), _table(1, 6), "Place 0 has the angle 0: 0, 1, 0, 1, …", ROUNDING)
-    T = int(rng.integers(2100, 2400))
+    T = int(rng.integers(5100, 5400))
     expect.close(  # one pair, with the speed 1: its angles are whole numbers, which no way of computing them rounds
         student.sinusoidal_positions(T, 2),
         _table(T, 2),
-        "Are places and angles kept in float32 or better all the way?",
+        "Does the table have T rows, and are places and angles kept in float32 or better all the way?",
         ROUNDING,
     )
 
@@ -335,6 +341,13 @@ def rounds_the_places(T, d_model):
     return _table(T, d_model, places=torch.arange(T).half().double())
 
 
+@sinusoidal_positions.misconception(caught_by=test_sinusoids_of_one_place_and_of_thousands)
+def ends_at_five_thousand(T, d_model):
+    """The table was made for 5,000 places, whatever T says, and cut. For a longer text it is too short, and nobody is
+    told. The formula knows no end: make T rows."""
+    return _table(5000, d_model)[:T]
+
+
 @sinusoidal_positions.alternative
 def sinusoids_one_by_one(T, d_model, base=10000.0):
     P = torch.zeros(T, d_model)
@@ -418,31 +431,41 @@ def test_start_says_where_x_begins(student, rng):
 
 
 def _refused(student, x, table, start):
-    """Whether the student's function raises an error of its own or of PyTorch's; what it returns otherwise."""
+    """The type of the error that the student's function raises, its own or PyTorch's; what it returns otherwise."""
     try:
-        return False, student.learned_positions(x, table, start=start)
+        return "", student.learned_positions(x, table, start=start)
     except StudentError as error:
         if error.kind != "raised":
             raise
-        return True, None
+        return error.raised, None
 
 
 @learned_positions.check(points=2)
 def test_places_without_a_row_are_refused(student, rng):
-    """Where the table ends before x does, it raises an error; it never makes a row up."""
+    """Where the table ends before x does, it raises a ValueError; it never makes a row up."""
     table = _tensor(rng, 5, 7)
     inside = _tensor(rng, 3, 7)
     want = inside + table[2:]
     expect.close(
         student.learned_positions(inside, table, start=2), want, "These three rows, 2 to 4, the table does have."
     )
-    for T, start in ((7, 0), (1, 5), (3, 4), (1, 9), (3, 3)):
-        refused, came = _refused(student, _tensor(rng, 2, T, 7), table, start)
+    asked = ((7, 0), (1, 5), (3, 4), (1, 9), (3, 3))
+    answers = [_refused(student, _tensor(rng, 2, T, 7), table, start) for T, start in asked]
+    for (T, start), (raised, came) in zip(asked, answers, strict=True):
+        given = (
+            f"With a table of 5 rows, T = {T} and start = {start}, the places {start} to {start + T - 1} were asked for"
+        )
         expect.true(
-            refused,
-            f"With a table of 5 rows, T = {T} and start = {start}, the places {start} to {start + T - 1} were asked "
-            f"for; your function returned {expect.named(came)}, where an error was expected.",
+            raised,
+            f"{given}; your function returned {expect.named(came)}, where a ValueError was expected.",
             "What does a slice do that reaches beyond the end of a table, and what does broadcasting make of the rest?",
+        )
+    for (T, start), (raised, _) in zip(asked, answers, strict=True):
+        expect.true(
+            issubclass(getattr(builtins, raised, ValueError), ValueError),  # one of the student's own may be one
+            f"With a table of 5 rows, T = {T} and start = {start}, your function raised {raised}; a ValueError was "
+            "expected.",
+            "Do you compare `start + T` with the number of rows, and raise it yourself, with a sentence that says why?",
         )
 
 
@@ -700,21 +723,59 @@ def writes_into_x(x, table, start=0):
     raise RuntimeError
 
 
+@learned_positions.misconception(caught_by=test_places_without_a_row_are_refused)
+def leaves_the_refusal_to_the_index(x, table, start=0):
+    """Nothing is made up: indexing complains by itself. But it raises an IndexError, which speaks of an index, and
+    whoever called you gave none. A ValueError was asked for, that says what is wrong with x and the table."""
+    return x + table[torch.arange(start, start + x.shape[-2])]
+
+
+@learned_positions.misconception(caught_by=test_places_without_a_row_are_refused)
+def asserts_that_the_table_is_long_enough(x, table, start=0):
+    """A table that is too short was refused, but by an `assert`, which raises AssertionError and is left out when
+    Python runs with `-O`. It is for what cannot happen; a wrong argument is a `ValueError`."""
+    if start + x.shape[-2] > len(table):
+        raise AssertionError
+    return x + table[start : start + x.shape[-2]]
+
+
+@learned_positions.misconception(caught_by=test_places_without_a_row_are_refused)
+def returns_x_as_it_was(x, table, start=0):
+    """Where the table is too short, x came back as it was, without positions. A model that was trained with them has
+    never seen that, and nobody is warned. Raise a ValueError."""
+    return x if start + x.shape[-2] > len(table) else x + _rows(x, table, start)
+
+
+@learned_positions.misconception(caught_by=test_places_without_a_row_are_refused)
+def lets_one_row_too_many_pass(x, table, start=0):
+    """The comparison is off by one: `start + T - 1 > len(table)`. The last row that is used, start + T − 1, is counted
+    from 0, so it must be *less* than the number of rows: refuse where `start + T > len(table)`."""
+    if start + x.shape[-2] - 1 > len(table):
+        raise ValueError
+    return x + table[start : start + x.shape[-2]]
+
+
 @learned_positions.alternative
 def learned_positions_looked_up(x, table, start=0):
-    return x + table[torch.arange(start, start + x.shape[-2])]
+    try:
+        return x + table[torch.arange(start, start + x.shape[-2])]
+    except IndexError as error:
+        raise ValueError(f"the table has {len(table)} rows") from error
 
 
 @learned_positions.alternative
 def learned_positions_by_embedding(x, table, start=0):
     places = torch.arange(start, start + x.shape[-2]).expand(x.shape[:-1])
+    if not (places < len(table)).all():
+        raise type("TableTooShort", (ValueError,), {})("too short")
     return torch.nn.functional.embedding(places, table) + x
 
 
 @learned_positions.alternative
 def learned_positions_place_by_place(x, table, start=0):
     T = x.shape[-2]
-    assert start + T <= len(table)
+    if len(table) < start + T:
+        raise ValueError
     return torch.stack([x[..., t, :] + table[start + t] for t in range(T)], dim=-2)
 
 
@@ -876,7 +937,7 @@ def test_gradients_turn_back(student, rng):
 @rotate.check(points=1)
 def test_rotate_leaves_its_inputs_alone(student, rng):
     """It is right for views and float64, and x and the positions are the same afterwards."""
-    x, positions = _view(rng, 3, 5, 2 * 7), torch.arange(5) + 1
+    x, positions = _heads(rng, 3, 5, 2 * 7), torch.arange(5) + 1
     want = _turned(x, positions)
     expect.close(student.rotate(x, positions), want, "", ROUNDING)
     x = 1000 * _tensor(rng, 5, 2 * 7, dtype=torch.float64)
@@ -1196,8 +1257,9 @@ def rounds_the_angles(x, positions):
     """The angles were made in x's own number format. Half precision has 11 bits: from 2048 on, neighbours share one
     number, and so one angle. Make angles, sines and cosines in float32, and round those, if at all."""
     d_k = x.shape[-1]
-    angles = positions.to(x.dtype)[..., None] * (BASE ** (-torch.arange(0, d_k, 2) / d_k)).to(x.dtype)
-    return _turned_by(x, angles)
+    angles = positions.to(x.dtype)[..., None] / BASE ** (torch.arange(0, d_k, 2, dtype=x.dtype) / d_k)
+    a, b, cos, sin = x[..., 0::2], x[..., 1::2], angles.cos(), angles.sin()
+    return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2)
 
 
 @rotate.misconception(caught_by=test_gradients_turn_back)
@@ -1216,11 +1278,33 @@ def turns_x_itself(x, positions):
     return x
 
 
+@rotate.misconception(caught_by=test_rotate_far_away_and_in_half_precision)
+def keeps_a_table_that_ends(x, positions):
+    """Sines and cosines were looked up in a table of 2,048 places, and further on there is no row. The angle of any
+    place is one product: make the angles from `positions`."""
+    angles = _angles(torch.arange(2048), x.shape[-1])
+    return _turned_by(x, angles[positions])
+
+
+@rotate.misconception(caught_by=test_a_pair_turns_by_its_angle)
+def exchanges_the_two_new_columns(x, positions):
+    """Both new columns are right, and changed places: the first of a pair is `a cos θ − b sin θ`, the second `a sin θ +
+    b cos θ`."""
+    return _turned(x, positions).unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+
+
+@rotate.misconception(caught_by=test_a_pair_turns_by_its_angle)
+def unpacks_three_axes(x, positions):
+    """This works for a batch of sequences and for nothing else: `B, T, d = x.shape` wants three axes. There may be none
+    in front of the last two, or several; `x.shape[-1]` is the last, whatever stands before it."""
+    _, _, _ = x.shape
+    return _turned(x, positions)
+
+
 @rotate.alternative
 def rotate_by_complex_numbers(x, positions):
     angles = _angles(positions, x.shape[-1])
-    wide = x.double().contiguous()
-    pairs = torch.view_as_complex(wide.unflatten(-1, (-1, 2)))
+    pairs = torch.view_as_complex(x.double().reshape(*x.shape[:-1], -1, 2))
     return torch.view_as_real(pairs * torch.polar(torch.ones_like(angles), angles)).flatten(-2).to(x.dtype)
 
 
@@ -1366,7 +1450,7 @@ def test_rotary_attention_keeps_batch_and_heads(student, rng):
 @rotary_attention.check(points=1)
 def test_rotary_attention_learns_and_leaves_its_inputs(student, rng):
     """It is right for views and float64, gradients reach q, k and v, and all three are the same afterwards."""
-    q, k, v = _view(rng, 2, 5, 2 * 7), _view(rng, 2, 5, 2 * 7), _view(rng, 2, 5, 2 * 11)
+    q, k, v = _heads(rng, 2, 5, 2 * 7), _heads(rng, 2, 5, 2 * 7), _heads(rng, 2, 5, 2 * 11)
     want = _rotary_attention(q, k, v)
     expect.close(student.rotary_attention(q, k, v), want, "", ROUNDING)
     g = _tensor(rng, 2, 5, 2 * 11)
@@ -1596,6 +1680,13 @@ def turns_without_gradients(q, k, v, mask=None):
     """No gradient reaches queries and keys: they were detached on the way to being turned. Then W_q and W_k would never
     learn."""
     return _attend(q.detach(), k.detach(), v, mask)
+
+
+@rotary_attention.misconception(caught_by=test_rotary_attention_is_the_formula)
+def puts_the_queries_behind_the_keys(q, k, v, mask=None):
+    """The queries stand at the places S to S + T − 1, *behind* all keys. They are the last T of the S places
+    themselves: S − T to S − 1."""
+    return _attend(q, k, v, mask, start=k.shape[-2])
 
 
 @rotary_attention.alternative
@@ -1910,6 +2001,21 @@ def makes_factors(num_heads, T, S):
 def returns_the_slopes(num_heads, T, S):
     """These are the slopes. Each has to be multiplied with the table of distances."""
     return _slopes(num_heads)
+
+
+@alibi_bias.misconception(caught_by=test_alibi_of_known_numbers)
+def adds_a_ramp_over_the_keys(num_heads, T, S):
+    """This is slope times the place of the *key*, the same for every query. Behind a causal mask the softmax gives the
+    same weights, since a row may be moved as a whole, and some programs do it so. It is not the bias that was asked
+    for: for a query in the middle, what comes after it gets a bonus."""
+    return _bias(num_heads, T, S, penalty=lambda away: -torch.arange(S).expand_as(away))
+
+
+@alibi_bias.misconception(caught_by=test_distances_are_counted_from_the_end)
+def makes_a_square_of_the_queries(num_heads, T, S):
+    """The table is T × T: it counts with as many keys as queries. With a cache there are more keys: S columns, and the
+    queries are the last T of S places."""
+    return _bias(num_heads, T, T)
 
 
 @alibi_bias.alternative
