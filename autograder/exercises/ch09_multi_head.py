@@ -2095,6 +2095,8 @@ class HeadsByALoop(nn.Module):
 
 @MultiHeadAttention.alternative
 class HeadsWithTheirScaleInABuffer(_InSteps):
+    scale: torch.Tensor
+
     def __init__(self, d_model, num_heads, dropout=0.0):
         super().__init__(d_model, num_heads, dropout)
         self.register_buffer("scale", torch.tensor((d_model // num_heads) ** -0.5), persistent=False)
