@@ -4,8 +4,10 @@ The misconceptions of the exercise go through the same checks, on the same input
 output at every call, right or wrong, is the explanation. Where several do, inputs are drawn that separate them.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
+from itertools import chain, repeat
 from typing import Any
 
 from autograder.exercise import Exercise, Misconception
@@ -26,15 +28,13 @@ def diagnose(
     """
     for laws, certain in ((list(calls), True), (failed[:1], False)):
         if _explains(exercise, None, calls, laws, seed):
-            return (
-                None,
-                True,
-            )  # the student's outputs are the reference's: what failed is nothing a misconception is about
-        fitting = [m for m in exercise.misconceptions if _explains(exercise, m, calls, laws, seed)]
-        if len(fitting) > 1:
-            fitting = _separate(exercise, fitting, backend, seed)
-        if fitting:
-            return fitting[0], certain
+            return None, True  # the outputs are the reference's: no misconception is about what failed
+        for alike in (_same_outcome, _same_or_built_alike):
+            fitting = [m for m in exercise.misconceptions if _explains(exercise, m, calls, laws, seed, alike)]
+            if len(fitting) > 1:
+                fitting = _separate(exercise, fitting, backend, seed)
+            if fitting:
+                return fitting[0], certain
     return None, True
 
 
@@ -46,29 +46,42 @@ def _calls_of(exercise: Exercise, misconception: Misconception | None, law: str,
     return run_check(check, exercise, Here.ours(exercise, function), seed)[1]
 
 
+def _same_outcome(a: Call, b: Call, right: Call | None = None) -> bool:
+    """The same answer (or the same exception), and the arguments left in the same state."""
+    if a.error or b.error:
+        return bool(a.error and b.error and (a.error.kind, a.error.raised) == (b.error.kind, b.error.raised))
+    return same(a.value, b.value) and same(a.after, b.after)
+
+
+def _same_or_built_alike(a: Call, b: Call, right: Call | None = None) -> bool:
+    """The same answer; or two modules with the same parameters, by name and shape, where the right one has others.
+
+    Then that is the mistake. The numbers in them are random, and say only in which order the layers were made.
+    """
+    return _same_outcome(a, b) or (_shapes(a) is not None and _shapes(a) == _shapes(b) != (right and _shapes(right)))
+
+
+def _shapes(call: Call) -> dict[str, tuple[int, ...]] | None:
+    """The shapes of a module's parameters by name, where the call asked for them."""
+    if not call.name.endswith(".parameters") or not isinstance(call.value, dict):
+        return None
+    return {name: tuple(value.shape) for name, value in call.value.items()}
+
+
 def _explains(
-    exercise: Exercise, misconception: Misconception | None, calls: Calls, laws: list[str], seed: int
+    exercise: Exercise,
+    misconception: Misconception | None,
+    calls: Calls,
+    laws: list[str],
+    seed: int,
+    alike: Callable[[Call, Call, Call | None], bool] = _same_outcome,
 ) -> bool:
     """Whether it gives the student's outcome at every call of these laws; the first that differs settles it."""
     for law in laws:
         theirs, right = _calls_of(exercise, misconception, law, seed), _calls_of(exercise, None, law, seed)
-        if len(theirs) != len(calls[law]):
+        if len(theirs) != len(calls[law]) or not all(map(alike, theirs, calls[law], chain(right, repeat(None)))):
             return False
-        for i, (a, b) in enumerate(zip(theirs, calls[law], strict=True)):
-            if not _same_outcome(a, b) and not _built_alike(a, b, right[i : i + 1]):
-                return False
     return True
-
-
-def _built_alike(a: Call, b: Call, right: list[Call]) -> bool:
-    """Whether two modules have the same parameters, by name and shape, and the right one has others.
-
-    Then that is the mistake. The numbers in them are random, and say only in which order the layers were made.
-    """
-    if not a.name.endswith(".parameters") or not a.value or not b.value:
-        return False
-    first, second, *others = ({name: tuple(v.shape) for name, v in c.value.items()} for c in (a, b, *right) if c.value)
-    return first == second and first not in others
 
 
 def _separate(exercise: Exercise, fitting: list[Misconception], backend: Backend, seed: int) -> list[Misconception]:
@@ -90,10 +103,3 @@ def _ask(backend: Backend, exercise: Exercise, args: tuple[Any, ...], kwargs: di
     with suppress(StudentError):  # the call records it
         getattr(student, exercise.name)(*args, **kwargs)
     return student.calls[-1]
-
-
-def _same_outcome(a: Call, b: Call) -> bool:
-    """The same answer (or the same exception), and the arguments left in the same state."""
-    if a.error or b.error:
-        return bool(a.error and b.error and (a.error.kind, a.error.raised) == (b.error.kind, b.error.raised))
-    return same(a.value, b.value) and same(a.after, b.after)
