@@ -2,12 +2,15 @@
 
 ``book/glossary.md`` is a table with a row a term. On the way into the book the table becomes Sphinx's glossary, which
 gives every term an address, and in each chapter the first use of a term becomes a link to it. The chapters' sources
-know nothing of this. The page of references is gathered from what the chapters list under *Further reading*.
+know nothing of this. The page of references is gathered from what the chapters list under *Further reading*; there and
+on that page a title leads to the address that ``book/papers.toml`` has for it. Nothing is fetched.
 """
 
 import re
+import tomllib
 import unicodedata
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import jupytext
@@ -82,9 +85,10 @@ def chapter_link(chapter: Chapter) -> str:
 
 
 class Linker:
-    """Makes links of the first uses of a chapter's terms, cell by cell."""
+    """Makes links of the first uses of a chapter's terms and of the papers that it lists, cell by cell."""
 
-    def __init__(self, terms: list[Term], chapters: list[Chapter], here: Chapter) -> None:
+    def __init__(self, terms: list[Term], addresses: Mapping[str, str], chapters: list[Chapter], here: Chapter) -> None:
+        self.addresses = addresses
         there = {chapter.number for chapter in chapters}
         usable = [term for term in terms if term.chapter in there]
         self.waiting = {term.name for term in usable if term.means_this_in(here.number)}
@@ -97,9 +101,9 @@ class Linker:
         )
 
     def link(self, text: str) -> str:
-        """The text of a cell with its links. Titles of papers are left as they are."""
+        """The text of a cell with its links: of terms in its prose, of titles where it lists papers."""
         prose, reading, papers = text.partition("## Further reading")
-        return self.pattern.sub(self._linked, prose) + reading + papers
+        return self.pattern.sub(self._linked, prose) + reading + with_addresses(papers, self.addresses)
 
     def _linked(self, found: re.Match[str]) -> str:
         if found["term"] is None:
@@ -151,20 +155,37 @@ def cites_in(chapter: Chapter) -> list[Cite]:
     return found
 
 
-def references(chapters: list[Chapter]) -> str:
+def addresses_of(table: str) -> dict[str, str]:
+    """Where the papers of ``book/papers.toml`` can be read, by their titles."""
+    return tomllib.loads(table)
+
+
+def with_addresses(text: str, addresses: Mapping[str, str]) -> str:
+    """The text with its titles, "of papers" and *of books*, as links to their addresses. A line may end within one."""
+    titles = "|".join(re.escape(title).replace(r"\ ", r"\s+") for title in addresses) or "(?!)"
+
+    def linked(found: re.Match[str]) -> str:
+        address = addresses[" ".join(found["title"].split())]
+        return f"{found['mark']}[{found['title']}]({address}){found['mark']}"
+
+    return re.sub(rf'(?P<mark>["*])(?P<title>{titles})(?P=mark)', linked, text)
+
+
+def references(chapters: list[Chapter], addresses: Mapping[str, str]) -> str:
     """Every paper that a chapter lists, by its first author, with what each chapter says of it."""
     papers: dict[str, list[Cite]] = defaultdict(list)
     for chapter in chapters:
         for cite in cites_in(chapter):
             papers[plain(cite.title or cite.authors)].append(cite)
     order = sorted(papers.values(), key=lambda cites: (surname(cites[0].authors), cites[0].year, cites[0].title))
-    return "\n\n".join(map(reference, order))
+    return "\n\n".join(reference(cites, addresses) for cites in order)
 
 
-def reference(cites: list[Cite]) -> str:
+def reference(cites: list[Cite], addresses: Mapping[str, str]) -> str:
     """One paper and, below it, the chapters that list it."""
     years = " and ".join(sorted({cite.year for cite in cites}))
-    lines = ["- " + ", ".join(filter(None, (cites[0].authors, cites[0].title, years)))]
+    title = with_addresses(cites[0].title, addresses)
+    lines = ["- " + ", ".join(filter(None, (cites[0].authors, title, years)))]
     for cite in cites:
         note = f" {cite.note}" if cite.note else ""
         lines.append(f"  - {chapter_link(cite.chapter)}{note}" + (f": {cite.remark}" if cite.remark else ""))

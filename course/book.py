@@ -102,12 +102,17 @@ def filled(page: str, chapters: list[Chapter]) -> str:
         "chapters": lambda: chapter_table(chapters, "chapters/{name}.ipynb") + "\n\n" + contents(chapters),
         "exercises": lambda: "\n\n".join(exercise_index(chapters)),
         "modules": module_table,
-        "references": lambda: appendix.references(chapters),
+        "references": lambda: appendix.references(chapters, addresses()),
         "clone": lambda: f"```sh\ngit clone {colab.address()} attention-lab\ncd attention-lab\npython lab.py\n```",
     }
     page = appendix.glossary(page, chapters) if appendix.ROW.search(page) else page
     page = SOLVED.sub(r"](chapters/\1.ipynb\2)", page)
     return re.sub(r"^<!-- (\w+) -->$", lambda mark: made[mark[1]](), page, flags=re.MULTILINE)
+
+
+def addresses() -> dict[str, str]:
+    """Where the papers can be read that the chapters list."""
+    return appendix.addresses_of((PAGES / "papers.toml").read_text(encoding="utf-8"))
 
 
 def contents(chapters: list[Chapter]) -> str:
@@ -126,7 +131,7 @@ def contents(chapters: list[Chapter]) -> str:
 def chapter_page(chapter: Chapter, chapters: list[Chapter]) -> str:
     """The solved notebook as a page: solutions folded behind the cell that a student finds, links within the book."""
     terms = appendix.terms_of((PAGES / "glossary.md").read_text(encoding="utf-8"))
-    linker = appendix.Linker(terms, chapters, chapter)
+    linker = appendix.Linker(terms, addresses(), chapters, chapter)
     solved = nbformat.read(derived(paths.SOLUTIONS, chapter.name), as_version=4)
     released = nbformat.read(derived(paths.NOTEBOOKS, chapter.name), as_version=4)
     stubs = {_grade_id(cell): cell.source for cell in released.cells if _is_answer(cell)}

@@ -1,6 +1,7 @@
 """The glossary, the links that lead to it, the notation and the references: they keep step with the chapters."""
 
 import re
+import socket
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +13,22 @@ from course.source import Chapter, chapters_in
 
 CHAPTERS = chapters_in(paths.CHAPTERS)
 TERMS = appendix.terms_of((book.PAGES / "glossary.md").read_text(encoding="utf-8"))
+ADDRESSES = book.addresses()
 LINK = re.compile(r"\{term\}`([^`<]+) <([^`>]+)>`")
+PAPER = re.compile(r'(["*])\[([^]]+)\]\((https://[^)\s]+)\)\1')
+# How an address is written, by its host. A year in it, of two digits or of four, is the paper's.
+KINDS = {
+    "aclanthology.org": r"/([A-Z](?P<yy>\d\d)-\d{4}|(?P<year>\d{4})\.[a-z]+-[a-z]+\.\d+)/",
+    "arxiv.org": r"/abs/(?P<yy>\d\d)(0[1-9]|1[012])\.\d{4,5}",
+    "doi.org": r"/10\.\d{4}/[\w./-]+",
+    "jmlr.org": r"/papers/v\d+/[\w-]+\.html",
+    "proceedings.mlr.press": r"/v\d+/[a-z]+(?P<yy>\d\d)[a-z]\.html",
+    "proceedings.neurips.cc": r"/paper_files/paper/(?P<year>\d{4})/hash/[0-9a-f]{32}-Abstract\.html",
+    "transformer-circuits.pub": r"/(?P<year>\d{4})/\w+/index\.html",
+    "ufal.mff.cuni.cz": r"/pbml/\d+/art-[a-z-]+\.pdf",
+    "www.gutenberg.org": r"/ebooks/\d+",
+    "www.jstor.org": r"/stable/\d+",
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +47,7 @@ def linker(here: int, *rows: str) -> appendix.Linker:
     """A linker of chapter ``here`` with a glossary of these rows: name and forms, and the number of the chapter."""
     table = "".join(f"| {row.rpartition(' ')[0]} | 词 | Words. | {row.rpartition(' ')[2]} |\n" for row in rows)
     chapters = {chapter.number: chapter for chapter in CHAPTERS}
-    return appendix.Linker(appendix.terms_of(table), CHAPTERS, chapters[here])
+    return appendix.Linker(appendix.terms_of(table), {}, CHAPTERS, chapters[here])
 
 
 # ------------------------------------------------------------------------------------------------------ the glossary
@@ -77,7 +93,7 @@ def test_links_change_nothing_else(staged):
     for chapter in CHAPTERS:
         page = prose_of(staged / "chapters" / f"{chapter.name}.ipynb")
         bare = prose_of(paths.derived(paths.SOLUTIONS, chapter.name))
-        unlinked = LINK.sub(r"\1", page).replace(book.take(chapter), "")
+        unlinked = PAPER.sub(r"\1\2\1", LINK.sub(r"\1", page)).replace(book.take(chapter), "")
         assert unlinked.split() == book.within_the_book(bare).split()
 
 
@@ -148,7 +164,7 @@ def squeezed(text: str) -> str:
 
 
 def test_the_references_hold_every_line_of_every_reading_list(staged):
-    page = (staged / "references.md").read_text(encoding="utf-8")
+    page = PAPER.sub(r"\1\2\1", (staged / "references.md").read_text(encoding="utf-8"))
     cited = dict(re.findall(r"^- (.*)\n((?:  - .*\n?)+)", page, re.MULTILINE))
     for chapter in CHAPTERS:
         source = re.sub(r"^# ?", "", chapter.path.read_text(encoding="utf-8"), flags=re.MULTILINE)
@@ -182,7 +198,83 @@ def test_an_entry_may_name_two_papers_and_a_name_or_a_venue(tmp_path):
         encoding="utf-8",
     )
     link = "[1 · Softmax](chapters/01_softmax.ipynb)"
-    assert appendix.references([Chapter(path)]) == (
+    assert appendix.references([Chapter(path)], {}) == (
         f'- A. Bee, "One", 1964\n  - {link}: Both.\n\n- C. Dee, "Two", 2020\n  - {link} (T5) (ICLR 2021): Both.\n\n'
         f"- M. Éa, *Book*, 1902\n  - {link}"
     )
+
+
+# ----------------------------------------------------------------------------------------- where the papers can be read
+
+
+def test_every_address_is_that_of_a_paper_that_a_chapter_lists_written_as_there():
+    listed: dict[str, set[str]] = {}
+    for cite in (cite for chapter in CHAPTERS for cite in appendix.cites_in(chapter)):
+        listed.setdefault(appendix.plain(cite.title), set()).add(cite.title[1:-1])
+    assert len(ADDRESSES) > 80
+    for title in ADDRESSES:
+        assert listed.get(appendix.plain(title)) == {title}, f"book/papers.toml: no chapter lists {title}, spelled so"
+
+
+def test_every_address_is_written_as_its_host_writes_it_and_has_the_year_of_its_paper():
+    years: dict[str, set[int]] = {}
+    for cite in (cite for chapter in CHAPTERS for cite in appendix.cites_in(chapter)):
+        years.setdefault(cite.title[1:-1], set()).add(int(cite.year))
+    for title, address in ADDRESSES.items():
+        scheme, _, place = address.partition("://")
+        host, slash, path = place.partition("/")
+        written = re.fullmatch(KINDS.get(host, "(?!)"), slash + path)
+        assert scheme == "https" and written, f"{title}: {address}"
+        two, four = (written.groupdict().get(name) for name in ("yy", "year"))
+        year = int(four or 0) or (int(two) + (2000 if int(two) < 50 else 1900) if two else max(years[title]))
+        # A preprint may be older than the paper, by a year or so.
+        assert min(years[title]) - 2 <= year <= max(years[title]), f"{title}: {address} is of {year}"
+    assert len(set(ADDRESSES.values())) == len(ADDRESSES), "two papers have one address"
+
+
+def test_titles_with_an_address_lead_there_on_the_page_of_references_and_in_every_reading_list(staged):
+    page = (staged / "references.md").read_text(encoding="utf-8")
+    assert {title: address for _, title, address in PAPER.findall(page)} == ADDRESSES
+    for chapter in CHAPTERS:
+        prose, _, reading = prose_of(staged / "chapters" / f"{chapter.name}.ipynb").partition("## Further reading")
+        linked = {squeezed(title): address for _, title, address in PAPER.findall(reading)}
+        titles = {cite.title[1:-1] for cite in appendix.cites_in(chapter)}
+        assert linked == {title: ADDRESSES[title] for title in titles & set(ADDRESSES)}
+        assert not PAPER.search(prose)
+
+
+@pytest.mark.parametrize(
+    "title", ['On "Seeing"', "Short: a Tool's Use?", "A (B) [C] + D", "1.5 Bits", "What if…", r"A \\ B | C+"]
+)
+def test_a_title_with_signs_in_it_leads_to_its_address(title):
+    addresses = {title: "https://doi.org/10.1000/x"}
+    assert appendix.with_addresses(f'A. Bee, "{title}", 1964.', addresses) == (
+        f'A. Bee, "[{title}](https://doi.org/10.1000/x)", 1964.'
+    )
+    assert appendix.with_addresses(f"*{title}*", addresses) == f"*[{title}](https://doi.org/10.1000/x)*"
+
+
+def test_a_title_may_be_broken_over_lines_and_only_a_whole_one_is_linked():
+    addresses = {"One Two": "https://arxiv.org/abs/1401.00001"}
+    assert appendix.with_addresses('"One\n  Two"', addresses) == '"[One\n  Two](https://arxiv.org/abs/1401.00001)"'
+    for other in ('"One Two Three"', "One Two", '"Zero: One Two"', '"One Two*', '"OneTwo"'):
+        assert appendix.with_addresses(other, addresses) == other
+
+
+def test_titles_are_linked_where_papers_are_listed_and_not_in_prose():
+    links = appendix.Linker([], {"One": "https://arxiv.org/abs/1401.00001"}, CHAPTERS, CHAPTERS[0])
+    assert links.link('See "One".\n\n## Further reading\n\n- A. Bee, "One", 1964.') == (
+        'See "One".\n\n## Further reading\n\n- A. Bee, "[One](https://arxiv.org/abs/1401.00001)", 1964.'
+    )
+
+
+def test_nothing_is_fetched_for_an_address(monkeypatch):
+    def refuse(*_: object) -> None:
+        raise AssertionError("the book asks somebody else")
+
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    vaswani = ADDRESSES["Attention Is All You Need"]
+    assert vaswani in book.filled("<!-- references -->", CHAPTERS)
+    assert vaswani in book.chapter_page(next(one for one in CHAPTERS if one.number == 4), CHAPTERS)
