@@ -62,10 +62,18 @@ class Bench:
 
     In training the logits are halved, as a dropout would do on average and this does every time, so the mode that a
     model is in can be told from its loss. ``seen`` notes at each score whether it was in training, and recorded;
-    ``backwards`` counts how often a loss was differentiated.
+    ``backwards`` counts how often a loss was differentiated. ``steep`` multiplies the loss, and its gradient with it.
     """
 
-    def __init__(self, table: Any, rate: float = 0.5, growth: float = 0.0, stale: float = 0.0, pad: int = 0):
+    def __init__(
+        self,
+        table: Any,
+        rate: float = 0.5,
+        growth: float = 0.0,
+        stale: float = 0.0,
+        pad: int = 0,
+        steep: float = 1.0,
+    ):
         import torch
 
         class Table(torch.nn.Module):
@@ -80,7 +88,7 @@ class Bench:
         self.model = Table()
         self.optimizer = Descent(self.model.parameters(), rate)
         self.scheduler = Growth(self.optimizer, growth)
-        self.pad = pad
+        self.pad, self.steep = pad, steep
         self.seen: list[tuple[bool, bool]] = []
         self.backwards = 0
         if stale:  # a gradient that an earlier run has left behind
@@ -100,7 +108,7 @@ class Bench:
         loss = torch.nn.functional.cross_entropy(
             logits.flatten(0, -2), tgt.flatten(), ignore_index=self.pad, reduction="sum"
         ) / max(tokens, 1)
-        return Score(loss, int(((logits.argmax(-1) == tgt) & real).sum()), tokens)
+        return Score(self.steep * loss, int(((logits.argmax(-1) == tgt) & real).sum()), tokens)
 
     def _count(self, gradient: Any) -> None:
         self.backwards += 1

@@ -190,8 +190,9 @@ def step_of(model, src):
 #
 # Write B texts side by side. `first` has shape `(B,)`, a first token for each row. In every round show `step` all B rows, as
 # far as they are written, `first` included, and take each row's likeliest token. A row is finished when it says `end`; what the
-# model says in that row *afterwards* is rubbish, to be ignored. Stop when all rows are finished, or when `longest` tokens have
-# been written. Return a list of B lists of ids, without `first` and without `end`.
+# model says in that row *afterwards* is rubbish, to be ignored. (`first` is not said by it, and may be the same token.) Stop when
+# all rows are finished, or when `longest` tokens have been written. Return a list of B lists of ids, without `first` and without
+# `end`.
 #
 # *By hand:* row 0 says `5 7 end …`, row 1 says `4 end …`, row 2 says `6 6 6 6 …`. With `longest = 3` the result is
 # `[[5, 7], [4], [6, 6, 6]]`.
@@ -795,7 +796,7 @@ print(f"BLEU = 100 · {math.exp(1 - 9 / 8):.4f} · {product**0.25:.2f} = {100 * 
 # {{exercise corpus_bleu}}
 #
 # `hypotheses` is a list of texts, each a list of tokens; `references[i]` is the *list of references* of `hypotheses[i]`, each a
-# list of tokens. Tokens are compared as they are: *The* is not *the*. Return a number from 0 to 100. If there is no matching n-gram for one of the four n in the whole corpus, the score is 0.
+# list of tokens, words or ids. Tokens are compared as they are: *The* is not *the*. Return a number from 0 to 100. If there is no matching n-gram for one of the four n in the whole corpus, the score is 0.
 #
 # *By hand:* the sentence above, `corpus_bleu([GUESS], [[TRUTH]])`, has $50\, e^{-1/8} \approx 44.12$.
 #

@@ -86,25 +86,40 @@ def _listed(shapes):
 
 @Embedding.check(points=3)
 def test_a_word_is_scaled_and_its_place_is_added(student, rng):
-    """The token at place t becomes `√d_model · W[token] + P[t]`, where P are the sinusoids of chapter 10."""
+    """The token at place t becomes `√d_model · W[token] + P[t]`, where P are the sinusoids of chapter 10. At padding,
+    whose row is zero, P[t] is left."""
     tokens = _ids(rng, VOCAB, 3, 5)
     module, table = _embedding(student, rng)
     expect.close(module(tokens), _embedded(table, tokens), "What is scaled, by what, and what is added then?")
     tokens = _ids(rng, VOCAB, 1, 17).flip(1)
     module, table = _embedding(student, rng, d_model=4)
     expect.close(module(tokens), _embedded(table, tokens), "With d_model = 4, √d_model is 2.")
+    module, table = _embedding(student, rng)
+    table[0] = 0
+    module.load({"tokens.weight": table})
+    tokens[0, -3:] = 0
+    want = _embedded(table, tokens)
+    expect.close(module(tokens), want, "Here the last three are padding: its row is zero, and its place is not.")
 
 
 @Embedding.check(points=1)
 def test_rows_start_as_large_as_positions(student, rng):
-    """A new table is drawn so small that a *scaled* row has entries of variance about 1."""
+    """A new table is drawn from a normal distribution, so small that a *scaled* row has entries of variance about 1."""
     module = _quiet(student.Embedding(401, 101, 0.0, 0))
     expect.is_array(module(_ids(rng, 401, 2, 3)), (2, 3, 101))
-    spread = float((101**0.5 * module.parameters()["tokens.weight"][1:]).std())
+    entries = 101**0.5 * module.parameters()["tokens.weight"][1:]
+    spread = float(entries.std())
     expect.true(
         0.8 < spread < 1.25,
         f"The entries of your new rows, times √d_model, have a standard deviation of {spread:.3g}; expected is 1.",
         "nn.Embedding draws with variance 1. What must it be, if √d_model comes on top?",
+    )
+    far = float((entries.abs() > 1.8 * spread).double().mean())
+    expect.true(
+        0.05 < far < 0.1,
+        f"A share of {far:.3f} of the entries of your new rows is beyond 1.8 standard deviations; in a normal "
+        "distribution it is 0.072.",
+        "Were they drawn evenly, between two bounds? `nn.init.normal_` draws from a normal distribution.",
     )
 
 
@@ -292,6 +307,27 @@ class EmbeddingThatCountsFromOne(_Embeds):
 
     def place(self, tokens):
         return sinusoidal_positions(tokens.shape[1] + 1, self.d_model)[1:]
+
+
+@Embedding.misconception(caught_by=test_a_word_is_scaled_and_its_place_is_added)
+class EmbeddingThatSilencesPadding(_Embeds):
+    """The vectors at padding were set to zero, their places too. Only the *row* of padding is zero; that nobody listens
+    to it is the mask's work."""
+
+    def forward(self, tokens):
+        return super().forward(tokens) * (tokens != self.pad)[..., None]
+
+
+@Embedding.misconception(caught_by=test_rows_start_as_large_as_positions)
+class EmbeddingDrawnEvenly(_Embeds):
+    """The rows were drawn evenly between two bounds. The variance is right; the text asks for a normal distribution,
+    `nn.init.normal_`."""
+
+    def draw(self):
+        bound = (3 / self.d_model) ** 0.5
+        nn.init.uniform_(self.tokens.weight, -bound, bound)
+        with torch.no_grad():
+            self.tokens.weight[self.pad] = 0
 
 
 @Embedding.misconception(caught_by=test_rows_start_as_large_as_positions)
@@ -490,7 +526,7 @@ def _right(ours, src, tgt):
 @Transformer.check(points=1)
 def test_the_model_has_these_parameters(student, rng):
     """The parts are `src_embedding`, `tgt_embedding`, `encoder`, `decoder` and `W_out`, each with the parameters of its
-    chapter, `num_layers` layers in each stack, and nothing is tied."""
+    chapter, `num_layers` layers in each stack, and nothing is tied. Sizes that are left out are the paper's."""
     ours = ReferenceTransformer(*SIZES)
     wanted = {name: tuple(value.shape) for name, value in ours.named_parameters()}
     module = student.Transformer(*SIZES)
@@ -508,6 +544,25 @@ def test_the_model_has_these_parameters(student, rng):
     expect.true(
         not extra, f"Your model has {', '.join(f'`{name}`' for name in extra[:4])} as well.", "One part too many?"
     )
+    _has_the_sizes_of_the_paper(student)
+
+
+def _has_the_sizes_of_the_paper(student):
+    """What is left out of a small model tells its default."""
+    wide = student.Transformer(SRC, TGT, num_heads=HEADS, num_layers=0, d_ff=HIDDEN).parameters()
+    hidden = student.Transformer(SRC, TGT, WIDTH, HEADS, 1).parameters()
+    deep = student.Transformer(SRC, TGT, WIDTH, HEADS, d_ff=HIDDEN).parameters()
+    sizes = {
+        "d_model": (wide["src_embedding.tokens.weight"].shape[1], 512),
+        "d_ff": (hidden["encoder.layers.0.feed_forward.W_1.weight"].shape[0], 2048),
+        "num_layers": (len({name.split(".")[2] for name in deep if name.startswith("encoder.layers.")}), 6),
+    }
+    for name, (found, due) in sizes.items():
+        expect.true(
+            found == due,
+            f"Where `{name}` is left out, your model has {found}; the signature says {due}.",
+            "Who leaves an argument out relies on its default: is it the paper's?",
+        )
 
 
 @Transformer.check(points=3)
@@ -521,6 +576,13 @@ def test_the_model_gives_logits_for_every_place(student, rng):
         named = f'order="{order}"' if order else '`order` was left out, so it is "post"'
         cause = f"{named}: what does the encoder read, what the decoder, and who reads the memory?"
         expect.close(module(src, tgt), want, cause, 1e-4)
+    ours = ReferenceTransformer(SRC, TGT, 16, num_layers=1, d_ff=HIDDEN, dropout=0.0).eval()
+    module = _quiet(student.Transformer(SRC, TGT, 16, num_layers=1, d_ff=HIDDEN, dropout=0.0))
+    weights = {name: value.detach() + 0.3 * _normal(rng, *value.shape) for name, value in ours.named_parameters()}
+    ours.load_state_dict(weights, strict=False)
+    module.load(weights)
+    want = _right(ours, src, tgt)
+    expect.close(module(src, tgt), want, "`num_heads` was left out, so it is 8. Is that its default?", 1e-4)
 
 
 @Transformer.check(points=2)
@@ -583,7 +645,8 @@ def test_the_model_can_be_trained(student, rng):
 
 @Transformer.check(points=1)
 def test_dropout_is_handed_on(student, rng):
-    """In training two answers differ, in evaluation they are equal; with `dropout=0` training changes nothing."""
+    """In training two answers differ, in evaluation they are equal; with `dropout=0` training changes nothing, with 1
+    the parts add nothing, and where it is left out it is 0.1."""
     src, tgt = _padded(rng)
     module, ours = _model(student, rng, dropout=0.5)
     want = _right(ours, src, tgt)
@@ -595,25 +658,41 @@ def test_dropout_is_handed_on(student, rng):
         "With dropout = 0.5, two answers in training are equal; they should differ.",
         "Do the embeddings and both stacks get `dropout`?",
     )
-    for part in ("encoder", "decoder", "src_embedding", "tgt_embedding"):
-        expect.true(
-            _drops(module, part),
-            f"With dropout = 0.5, nothing is dropped in your `{part}`.",
-            f"Does `{part}` get `dropout`?",
-        )
     module, ours = _model(student, rng, dropout=0.0)
     want = _right(ours, src, tgt)
     module.train()
     expect.close(module(src, tgt), want, "With dropout = 0, training and evaluation are the same.", 1e-4)
+    module, ours = _model(student, rng, dropout=1.0)
+    module.train()
+    for part in ("encoder", "decoder", "src_embedding", "tgt_embedding"):
+        expect.true(
+            _drops_all(module, ours, part),
+            f"With dropout = 1, in training, your `{part}` still adds something.",
+            f"Does `{part}` get the `dropout` that the model was given?",
+        )
+    module = student.Transformer(*SHALLOW)
+    table = module.parameters()["src_embedding.tokens.weight"]
+    module.train()
+    tokens = _ids(rng, SRC, 11, 29)
+    came = expect.is_array(module.attribute("src_embedding")(tokens), (11, 29, WIDTH))
+    growth = np.abs(came).sum() / np.abs(_embedded(table, tokens).numpy()[came != 0]).sum()
+    expect.true(
+        abs(growth - 1 / 0.9) < 1e-3,
+        f"Where `dropout` is left out, what is kept in training grows by a factor of {growth:.4g}; with a dropout of "
+        f"0.1 it is {1 / 0.9:.4g}.",
+        "Is 0.1 the default of `dropout`, as in the signature?",
+    )
 
 
-def _drops(module, part):
-    """Whether this part of a model in training gives two answers to one question."""
-    stack = module.attribute(part)
+def _drops_all(module, ours, part):
+    """Whether with a dropout of 1, in training, this part of a model adds nothing to what it is given."""
     x = torch.linspace(-1, 1, B * T * WIDTH).reshape(B, T, WIDTH)
-    inputs = [torch.ones(B, T, dtype=torch.int64)] if "embedding" in part else [x] if part == "encoder" else [x, x]
-    first, second = (expect.as_numpy(stack(*inputs)) for _ in range(2))
-    return first is None or second is None or first.shape != second.shape or np.abs(first - second).max() > 1e-3
+    if "embedding" in part:
+        came, left = module.attribute(part)(torch.ones(B, T, dtype=torch.int64)), 0 * x
+    else:
+        came, left = module.attribute(part)(*([x] if part == "encoder" else [x, x])), getattr(ours, part).norm(x)
+    array = expect.as_numpy(came)
+    return array is not None and array.shape == x.shape and np.abs(array - left.detach().numpy()).max() < 1e-3
 
 
 @Transformer.check(points=1)
@@ -1061,10 +1140,38 @@ class TransformerWithoutDropout(_Assembled):
 
 
 @Transformer.misconception(caught_by=test_dropout_is_handed_on)
+class TransformerThatDropsNothingUnlessTold(_Assembled):
+    """Where nobody says `dropout`, nothing is dropped. The signature promises 0.1, and who leaves an argument out
+    relies on its default."""
+
+    def __init__(self, *sizes, dropout=0.0, **options):
+        super().__init__(*sizes, **options | {"dropout": dropout})
+
+
+@Transformer.misconception(caught_by=test_dropout_is_handed_on)
+class TransformerWithEmbeddingsThatNeverDrop(_Assembled):
+    """The stacks got `dropout`, the embeddings did not: the sum of word and place is never dropped."""
+
+    def __init__(self, src_vocab, tgt_vocab, d_model=512, *sizes, pad=0, **options):
+        super().__init__(src_vocab, tgt_vocab, d_model, *sizes, **options | {"pad": pad})
+        self.src_embedding = self.embedding(src_vocab, d_model, 0.0, pad)
+        self.tgt_embedding = self.embedding(tgt_vocab, d_model, 0.0, pad)
+
+
+@Transformer.misconception(caught_by=test_the_model_has_these_parameters)
+class TransformerOfHalfTheWidth(_Assembled):
+    """Where nobody says `d_model`, it is 256 wide. The signature promises the paper's 512, and who leaves an argument
+    out relies on its default."""
+
+    def __init__(self, src_vocab, tgt_vocab, d_model=256, *sizes, **options):
+        super().__init__(src_vocab, tgt_vocab, d_model, *sizes, **options)
+
+
+@Transformer.misconception(caught_by=test_dropout_is_handed_on)
 class TransformerWithStacksThatNeverDrop(_Assembled):
     """The embeddings got `dropout`, the stacks did not: the layers never drop anything."""
 
-    def __init__(self, src_vocab, tgt_vocab, d_model, *sizes, dropout=0.1, pad=0, **options):
+    def __init__(self, src_vocab, tgt_vocab, d_model=512, *sizes, dropout=0.1, pad=0, **options):
         super().__init__(src_vocab, tgt_vocab, d_model, *sizes, **options | {"dropout": 0.0, "pad": pad})
         self.src_embedding = self.embedding(src_vocab, d_model, dropout, pad)
         self.tgt_embedding = self.embedding(tgt_vocab, d_model, dropout, pad)
@@ -1539,7 +1646,7 @@ warmup_rate = Exercise("warmup_rate", chapter=14, reference=reference.warmup_rat
 @warmup_rate.check(points=1)
 def test_the_rate_of_known_numbers(student, rng):
     """With d_model = 4 and warmup = 4: 1/16 at step 1, ¼ at step 4, ⅛ at step 16."""
-    for step, want in ((1, 1 / 16), (4, 1 / 4), (16, 1 / 8)):
+    for step, want in ((16, 1 / 8), (4, 1 / 4), (1, 1 / 16)):
         expect.close(
             student.warmup_rate(step, 4, 4), want, f"This was step {step}. Is it d_model^(−½) · min(step^(−½), …)?"
         )
@@ -1963,6 +2070,14 @@ def rounds_to_two_places(logits, targets, pad=0):
 
 
 @token_accuracy.misconception(caught_by=test_the_accuracy_of_known_answers)
+def takes_one_for_padding_unless_told(logits, targets, pad=1):
+    """Where nobody says `pad`, padding is id 1. The signature promises 0, and who leaves an argument out relies on its
+    default."""
+    hits, real = _hits(logits, targets, pad)
+    return (hits & real).sum().item() / max(real.sum().item(), 1)
+
+
+@token_accuracy.misconception(caught_by=test_the_accuracy_of_known_answers)
 def accepts_the_second_best(logits, targets, pad=0):
     """A target counts as right if it is among the *two* likeliest tokens. Only the likeliest is written."""
     best = (logits.topk(2).indices == targets[..., None]).any(-1)
@@ -2136,24 +2251,9 @@ def test_a_long_gradient_is_clipped(student, rng):
     expect.close(table, right, "clip = 0.01. Is it `clip_grad_norm_`, between backward and step?", 1e-5)
     _, _, table, right, _ = _trained(student, rng, lessons, clip=1000.0)
     expect.close(table, right, "clip = 1000: a gradient that is short enough stays as it is.", 1e-4)
-    table, lesson = _steep(rng)
-    bench, here = _bench(student, table, rate=320.0)  # the step that takes what is too sure to 0
-    reference.train_epoch(here.model, lesson, here.score, here.optimizer)
-    model, score, optimizer = _at(bench)
-    student.train_epoch(model, lesson, score, optimizer)
-    cause = "No `clip` was given, and the gradient has the norm 1. Was it clipped all the same?"
-    expect.close(model.parameters()["weight"], here.model.weight.detach(), cause, 1e-6)
-
-
-def _steep(rng):
-    """A table that is sure of the wrong token, and a lesson: its gradient has the norm 1, the longest of any here.
-
-    `clip_grad_norm_` divides by the norm and a millionth, so a clip at 1 shortens it by just that much.
-    """
-    word, (said, due) = int(rng.integers(V_SRC)), (1 + int(i) for i in rng.permutation(V_TGT - 1)[:2])
-    table = torch.zeros(V_SRC, V_TGT, dtype=torch.float64)
-    table[word, said] = 160.0
-    return table, [(torch.full((5, 7), word), torch.full((5, 7), due))]
+    _, _, table, right, _ = _trained(student, rng, lessons, steep=1e6, rate=1e-6)
+    cause = "No `clip` was given, and the gradients are some 100,000 long. Were they clipped all the same?"
+    expect.close(table, right, cause, 1e-4)
 
 
 @train_epoch.check(points=1)
@@ -2514,7 +2614,7 @@ class NeverClips(_Epoch):
 
 @_wrong(train_epoch, test_a_long_gradient_is_clipped)
 class ClipsUnasked(_Epoch):
-    """Gradients were clipped to 1 where no `clip` was given. `None` means: any length. Clip only
+    """Gradients were clipped where no `clip` was given, to 1 or some other length. `None` means: any length. Clip only
     `if clip is not None`."""
 
     def clip(self):
@@ -2532,6 +2632,15 @@ class ClipsTheLoss(_Epoch):
 
     def clip(self):
         pass
+
+
+@_wrong(train_epoch, test_the_means_are_over_tokens)
+class ReportsAccuracyFirst(_Epoch):
+    """The three numbers come in another order, accuracy before loss. Who calls it unpacks `loss, accuracy, tokens`."""
+
+    def means(self):
+        loss, accuracy, n = super().means()
+        return accuracy, loss, n
 
 
 @_wrong(train_epoch, test_every_batch_moves_the_weights)

@@ -40,6 +40,10 @@ def _is_id(value: Any) -> bool:
     return isinstance(value, int) or (array is not None and array.ndim == 0 and array.dtype.kind in "iu")
 
 
+class StepRefused(Exception):
+    """What ``step`` says to a wrong question. No other error has this type, so none is taken for it."""
+
+
 class _Step:
     """What a check passes as ``step``: looks at what it is given, notes it, and gives logits."""
 
@@ -58,13 +62,13 @@ class _Step:
     def __call__(self, tokens: Any) -> torch.Tensor:
         tokens = torch.as_tensor(np.asarray(tokens)) if not torch.is_tensor(tokens) else tokens
         if tokens.ndim != 2 or tokens.is_floating_point():
-            raise ValueError(f"step takes whole numbers of shape (N, T), and got {tokens.dtype} {tuple(tokens.shape)}")
+            raise StepRefused(f"step takes whole numbers of shape (N, T), and got {tokens.dtype} {tuple(tokens.shape)}")
         if tokens.shape[0] != self.rows if self.exactly else not 0 < tokens.shape[0] <= self.rows:
-            raise ValueError(f"step was asked about {tokens.shape[0]} texts, where there are {self.rows}")
+            raise StepRefused(f"step was asked about {tokens.shape[0]} texts, where there are {self.rows}")
         if not 0 < tokens.shape[1] <= self.longest:
-            raise ValueError(f"step was given texts of {tokens.shape[1]} tokens; {self.longest} would be written")
+            raise StepRefused(f"step was given texts of {tokens.shape[1]} tokens; {self.longest} would be written")
         if len(self.asked) > 60:
-            raise ValueError("step was asked more than 60 times: does the loop never end?")
+            raise StepRefused("step was asked more than 60 times: does the loop never end?")
         self.asked.append(tokens.tolist())
         return self.logits(tokens)
 
@@ -105,12 +109,12 @@ def _script(rng, texts, first, longest=LONGEST, strict=False):
     def logits(tokens):
         T = tokens.shape[1]
         if strict and all(len(line) <= T for line in wanted):
-            raise ValueError("step was asked for another token after every row had its end")
+            raise StepRefused("step was asked for another token after every row had its end")
         out = torch.tensor(noise[T])
         for row, line in enumerate(wanted):
             if len(line) > T:
                 right = tokens[row].tolist() == line[:T]
-                out[row, line[T] if right else 3 + (line[T] + T) % (V - 3)] += 20
+                out[row, line[T] if right else 3 + (line[T] + T) % (V - 3)] = out[row].max() + 0.5  # a die may say else
             elif (T - len(line)) % 3 == 1:
                 out[row, END] += 20
             else:
@@ -156,11 +160,14 @@ def test_each_next_token_is_the_likeliest(student, rng):
 
 @greedy_decode.check(points=2)
 def test_rows_end_on_their_own(student, rng):
-    """In a batch, each row stops at its own end, and the others go on."""
+    """In a batch, each row stops at its own end, and the others go on. A row may *begin* with `end`: that is not said
+    by it."""
     for lengths in ((5, 2, 7), (3, 0, 1, 6, 3)):
         texts = _lines(rng, *lengths)
         first = torch.tensor(rng.integers(3, V, size=len(lengths)))
         _written(student, _script(rng, texts, first), first, texts, "What happens to a row after its end?")
+        first[0] = END  # some models have one token for the beginning and the end
+        _written(student, _script(rng, texts, first), first, texts, "Is `first`, which nobody said, taken for an end?")
 
 
 @greedy_decode.check(points=1)
@@ -256,6 +263,23 @@ def _greedy_mistake(caught_by):
         return kind
 
     return declare
+
+
+@_greedy_mistake(test_each_next_token_is_the_likeliest)
+class DrawsTheNext(_Writes):
+    """The next token was drawn, with the probabilities of the model. Greedy takes the likeliest, always: `argmax`."""
+
+    def choose(self, logits):
+        return torch.multinomial(logits.softmax(-1), 1)[:, 0]
+
+
+@_greedy_mistake(test_rows_end_on_their_own)
+class TakesTheFirstForAnEnd(_Writes):
+    """The end was looked for in the whole row, `first` included. Some models begin a text with the token that ends it:
+    what counts is what was written."""
+
+    def cut(self, row):
+        return _until(row, self.end)[1:]
 
 
 @_greedy_mistake(test_rows_end_on_their_own)
@@ -961,6 +985,38 @@ class GivesUpOnTheLate(_Searches):
 
 
 @_beam_mistake(test_long_texts_are_not_punished)
+class StopsWhenEnoughHaveEndedWithTheRest(_Searches):
+    """The search stopped when `width` texts had ended, and what was left in the beam took part as it stood. It might
+    have become better: the search is over when the beam is *empty*, or after `longest` rounds."""
+
+    def over(self, beam):
+        return len(self.finished) >= self.width or not beam
+
+    def cut_off(self, beam):
+        self.finished += [(text[1:], total, len(text) - 1) for text, total in beam]
+
+
+@_beam_mistake(test_long_texts_are_not_punished)
+class StopsAtTheFirstEnd(_Searches):
+    """The search stopped as soon as one text had ended, and what was left in the beam took part as it stood, without
+    its end. Let it go on: the search is over when the beam is *empty*, or after `longest` rounds."""
+
+    def over(self, beam):
+        return bool(self.finished) or not beam
+
+    def cut_off(self, beam):
+        self.finished += [(text[1:], total, len(text) - 1) for text, total in beam]
+
+
+@_beam_mistake(test_texts_that_are_cut_off_count)
+class WritesOneTooFew(_Searches):
+    """One round is missing: `longest` tokens are written, and `first` is none of them."""
+
+    def __call__(self, step, first, end, width, alpha, longest):
+        return super().__call__(step, first, end, width, alpha, longest - 1)
+
+
+@_beam_mistake(test_long_texts_are_not_punished)
 class MultipliesAlpha(_Searches):
     """The norm was multiplied by α. It is its *exponent*: with α = 0 the norm is 1, not 0."""
 
@@ -1293,8 +1349,16 @@ def _frequency(student, rng, order, cause, draws, **settings):
 
 @sample.check(points=1)
 def test_tokens_come_as_often_as_they_should(student, rng):
-    """In many draws each token comes as often as its probability says."""
+    """In many draws each token comes as often as its probability says. Where nothing is cut, all can come."""
     _frequencies(student, rng, "Is softmax taken over the tokens, and then a token drawn with these probabilities?")
+    many = 101
+    ids = _drawn_ids(student.sample(torch.zeros(4500, many), rng=_fresh(rng)), (4500,), many)
+    came = len(set(ids.tolist()))  # a right answer misses one less than once in 10¹⁷ times
+    expect.true(
+        came == many,
+        f"Of {many} tokens that are all equally likely, only {came} came in 4,500 draws.",
+        "Nobody gave `top_k` or `top_p`: is something cut all the same?",
+    )
 
 
 @sample.check(points=1)
@@ -1339,6 +1403,18 @@ def test_each_row_has_a_draw_of_its_own(student, rng):
             p[at][ids[at]] > 0,
             f"In row {at} your function drew token {ids[at]}, which is none of the two likeliest of *that* row.",
             "Is every row sorted and cut for itself?",
+        )
+    sure, unsure = torch.tensor([0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]).log() + 1, torch.linspace(0, 0.06, 7)
+    for rows in ((sure, unsure), (unsure, sure)):
+        both = torch.stack(rows).expand(150, 2, 7).contiguous()
+        ids = _drawn_ids(student.sample(both, top_p=0.35, rng=_fresh(rng)), (150, 2), 7)
+        which = 0 if rows[0] is sure else 1
+        kinds = [len(set(ids[:, row].tolist())) for row in (which, 1 - which)]
+        expect.true(
+            kinds == [1, 3],
+            f"With top_p = 0.35, rows whose likeliest token has 0.40 gave {kinds[0]} different tokens, and rows of "
+            f"seven nearly equal ones {kinds[1]}; expected are 1 and 3.",
+            "Is every row cut for itself?",
         )
     even = torch.zeros(40, 7)
     ids = _drawn_ids(student.sample(even, rng=_fresh(rng)), (40,), 7)
@@ -1452,6 +1528,39 @@ class MultipliesByTheTemperature(_Draws):
 
     def warmed(self, logits, temperature):
         return logits * temperature
+
+
+@_sample_mistake(test_temperature_divides)
+class DividesProbabilitiesByTheTemperature(_Draws):
+    """The *probabilities* were divided by the temperature. Then they do not sum to 1 any more, and their proportions
+    are what they were. Divide the logits, before softmax."""
+
+    def warmed(self, logits, temperature):
+        self.temperature = temperature
+        return logits
+
+    def draw(self, logits):
+        ends = (logits.softmax(-1) / self.temperature).cumsum(-1)
+        return (ends <= torch.tensor(self.rng.random(ends.shape[:-1]))[..., None]).sum(-1).clamp(max=ends.shape[-1] - 1)
+
+
+@_sample_mistake(test_tokens_come_as_often_as_they_should)
+class CutsAtFiftyUnlessTold(_Draws):
+    """Where nobody says `top_k`, only the 50 likeliest tokens can come. Some libraries do that; the signature here
+    promises `None`, which cuts nothing."""
+
+    def cuts(self, logits, top_k, top_p):
+        return super().cuts(logits, 50 if top_k is None else top_k, top_p)
+
+
+@_sample_mistake(test_each_row_has_a_draw_of_its_own)
+class CutsAllRowsAtOnePlace(_Draws):
+    """How many tokens `top_p` keeps was found out from the first row, and taken for all. One row may be sure and keep
+    one token, another unsure and keep many: cut each for itself."""
+
+    def beyond(self, ranked, top_p):
+        first = super().beyond(ranked, top_p).reshape(-1, ranked.shape[-1])[0]
+        return first.expand(ranked.shape)
 
 
 @_sample_mistake(test_temperature_divides)
@@ -2023,6 +2132,47 @@ class AddsUpReferences(_Bleu):
         for r in rs:
             allowed += self.grams(r, n)
         return allowed
+
+
+@_bleu_mistake(test_of_several_references_the_closest_length_counts)
+class MeasuresTheFirstReferenceOnly(_Bleu):
+    """For the length r the first reference of each sentence was taken. It is the one whose length is closest to the
+    hypothesis that counts."""
+
+    def due(self, h, rs):
+        return len(rs[0])
+
+
+@_bleu_mistake(test_a_match_counts_once)
+class CountsEachKindOnce(_Bleu):
+    """Each *different* n-gram was counted once, above the line and below it. An n-gram that stands twice in both texts
+    is two matches of two."""
+
+    def grams(self, words, n):
+        return Counter(set(super().grams(words, n)))
+
+    def precision(self, pairs, n):
+        total = sum(len(self.grams(h, n)) for h, _ in pairs)
+        return sum(self.matches(h, rs, n) for h, rs in pairs) / total if total else 0.0
+
+
+@_bleu_mistake(test_short_texts_are_punished)
+class DividesByWhatTheReferencesHave(_Bleu):
+    """Matches were divided by the n-grams of the *references*: that is recall. BLEU's precisions divide by what was
+    written; that too little was written is the brevity penalty's business."""
+
+    def precision(self, pairs, n):
+        total = sum(self.allowed(rs, n).total() for _, rs in pairs)
+        return sum(self.matches(h, rs, n) for h, rs in pairs) / total if total else 0.0
+
+
+@_bleu_mistake(test_counts_are_added_over_the_corpus)
+class GivesUpAtASentenceWithoutAMatch(_Bleu):
+    """The score is 0 as soon as *one sentence* has no match of some length. Zero it is only where the whole corpus has
+    none: add up first, then look."""
+
+    def precision(self, pairs, n):
+        return super().precision(pairs, n) if all(self.matches(h, rs, n) for h, rs in pairs) else 0.0
 
 
 @_bleu_mistake(test_of_several_references_the_closest_length_counts)
