@@ -106,14 +106,15 @@ def peak_bytes(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
 
 
 def parameters(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    return {name: value.detach().clone() for name, value in _state(module).items()}
+    learned = _module(module).named_parameters()  # a module may keep buffers for itself
+    return {name: value.detach().clone() for name, value in learned}
 
 
 def load(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Set parameters by name. What is missing or of another shape is said in a sentence."""
+    """Set parameters and buffers by name. What is missing or of another shape is said in a sentence."""
     import torch
 
-    state = _state(module)
+    state = {**dict(_module(module).named_parameters()), **dict(module.named_buffers())}
     values: Mapping[str, Any] = args[0]
     for name, value in values.items():
         if name not in state:
@@ -136,12 +137,12 @@ def attribute(thing: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         raise Impossible(f"Your `{type(thing).__name__}` has no attribute `{args[0]}`.") from None
 
 
-def _state(module: Any) -> dict[str, Any]:
+def _module(module: Any) -> Any:
     import torch
 
     if not isinstance(module, torch.nn.Module):
         raise Impossible(f"Your `{{name}}` is {named(module)}; a class derived from `torch.nn.Module` was expected.")
-    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    return module
 
 
 OPERATIONS: dict[str, Operation] = {

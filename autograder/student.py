@@ -212,7 +212,7 @@ class Remote:
 class Handle(Remote):
     """An object of the student's, where it is: ``m = student.MultiHeadAttention(12, 3)``.
 
-    ``m(x)`` calls it, ``m.weights(x)`` any method; ``m.parameters()`` are its parameters and buffers by name,
+    ``m(x)`` calls it, ``m.weights(x)`` any method; ``m.parameters()`` are what it learns, by name,
     ``m.load({...})`` sets them, ``m.attribute("num_heads")`` is what an attribute holds.
     """
 

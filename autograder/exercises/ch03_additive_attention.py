@@ -1676,6 +1676,19 @@ class AdditiveByConcatenation(torch.nn.Module):
 
 
 @AdditiveAttention.alternative
+class AdditiveWithABuffer(_InSteps):
+    """Keeps a number of its own, which is neither learned nor asked for."""
+
+    def __init__(self, d_q, d_k, d_hidden):
+        super().__init__(d_q, d_k, d_hidden)
+        self.register_buffer("never", torch.tensor(-torch.inf))
+
+    def weights(self, scores, mask):
+        never = self.never.to(scores.dtype)
+        return torch.softmax(scores if mask is None else torch.where(mask, scores, never), -1)
+
+
+@AdditiveAttention.alternative
 class AdditiveInLogarithms(_InSteps):
     def weights(self, scores, mask):
         scores = scores if mask is None else scores + torch.log(mask.to(scores.dtype))
