@@ -117,9 +117,10 @@ def _row(law: LawResult) -> str:
     inner = ""
     if law.status in ("fail", "untried"):
         inner = "".join(f'<div style="margin-top:.2em">{inline(part)}</div>' for part in _words(law))
-        inner = f'<div style="margin:.1em 0 .5em 1.6em">{inner}{_picture(law)}</div>'
+        inner = f'<div style="margin:.1em 0 .5em;text-indent:0">{inner}{_picture(law)}</div>'
     return (
-        f'<li style="margin:.15em 0"><span style="color:{colour};font-weight:bold;display:inline-block;width:1.2em" '
+        f'<li style="margin:.15em 0;padding-left:1.6em;text-indent:-1.6em">'
+        f'<span style="color:{colour};font-weight:bold;display:inline-block;text-indent:0;width:1.2em" '
         f'role="img" aria-label="{said}">{mark}</span> {inline(law.check.law)} '
         f'<span style="opacity:.65">({_points(law)})</span>{inner}</li>'
     )

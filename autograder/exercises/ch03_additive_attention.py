@@ -1684,8 +1684,7 @@ class AdditiveWithABuffer(_InSteps):
         self.register_buffer("never", torch.tensor(-torch.inf))
 
     def weights(self, scores, mask):
-        never = self.never.to(scores.dtype)
-        return torch.softmax(scores if mask is None else torch.where(mask, scores, never), -1)
+        return torch.softmax(scores if mask is None else torch.where(mask, scores, self.get_buffer("never")), -1)
 
 
 @AdditiveAttention.alternative
