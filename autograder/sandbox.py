@@ -206,7 +206,7 @@ def _answer_back(question: dict[str, Any], functions: list[Callable[..., Any]]) 
     try:
         return {"value": functions[number](*args, **kwargs)}
     except Exception as error:
-        return {"raise": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
+        return {"raise": [type(error).__name__, " ".join(str(error).split())[:300]]}
 
 
 def _cell(failure: str = "") -> Cell:

@@ -162,6 +162,27 @@ def test_a_wrong_call_of_the_checks_function_is_the_students_error(student):
         student.bad_call(lambda i: i)
 
 
+class Refused(Exception):
+    """A type that only the check knows."""
+
+
+@pytest.mark.parametrize("kind", [Refused, ValueError, ZeroDivisionError])
+def test_what_the_checks_function_raises_is_the_same_near_and_far(student, kind):
+    def step(i):
+        raise kind("no more of this")
+
+    with pytest.raises(StudentError) as refused:
+        student.count(step, 3)
+    assert (refused.value.kind, refused.value.raised) == ("raised", kind.__name__)
+    assert str(refused.value).startswith(f"Your `count` raised {kind.__name__}: no more of this")
+
+
+def test_an_exception_that_wants_more_than_words_keeps_its_name(student):
+    with pytest.raises(StudentError) as refused:
+        student.count(lambda i: b"\xff".decode(), 3)
+    assert refused.value.raised == "UnicodeDecodeError"
+
+
 def test_modules_of_torch_can_be_passed_and_differentiated(student):
     norm = torch.nn.LayerNorm(4)
     torch.nn.init.constant_(norm.weight, 3.0)
