@@ -2,14 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from course import paths
 from course.console import app, note, say, stop, stop_at
-from course.updating import CannotUpdate, Update, bring
-from course.updating import update as from_git  # all that is needed, before the files of this program change
+
+if TYPE_CHECKING:
+    from course.updating import Update
 
 
 @app.command()
@@ -30,9 +31,11 @@ def update(
     - `attnlab update`
     - `attnlab update --from ../attention-lab-old`, where you downloaded a zip instead of cloning
     """
+    from course import updating
+
     try:
-        done = bring(older, paths.ROOT) if older else from_git(paths.ROOT)
-    except CannotUpdate as error:
+        done = updating.bring(older, paths.ROOT) if older else updating.update(paths.ROOT)
+    except updating.CannotUpdate as error:
         stop(str(error))
     except OSError as error:
         stop_at(error)
@@ -46,7 +49,7 @@ def update(
     raise typer.Exit(1 if done.refused else 0)
 
 
-def _tell(done: Update, older: Path | None) -> None:
+def _tell(done: "Update", older: Path | None) -> None:
     if done.nothing_new:
         say.print("There is nothing to bring." if older else "The course is up to date.")
         return
@@ -68,7 +71,7 @@ def _tell(done: Update, older: Path | None) -> None:
         say.print("A notebook that is open in JupyterLab: File › Reload Notebook from Disk.", soft_wrap=True)
 
 
-def _plain(done: Update) -> dict[str, object]:
+def _plain(done: "Update") -> dict[str, object]:
     carried = {
         name: {"answers": one.answers, "other_cells": one.other, "asked_anew": one.asked_anew, "gone": one.gone}
         for name, one in done.carried.items()

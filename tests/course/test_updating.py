@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from autograder import mending, original
+from autograder import catalogue, mending, original
 from course import paths, updating
 from course.carrying import carry, whole
 from course.command import app
@@ -209,6 +209,17 @@ def test_the_newest_course_comes_and_the_answers_are_in_it(course, mine, base, n
     assert done.copies == course / ".attnlab" / "answers-1"
     assert (done.copies / NAME).read_bytes() == before
     assert update(course).nothing_new
+
+
+def test_the_exercises_are_read_before_git_changes_their_files(course, mine, newer, monkeypatch):
+    publish(course, newer)
+    write(course / NAME, mine)
+    order = []
+    read_exercises, merge = catalogue.by_name, updating.Git.merge
+    monkeypatch.setattr(catalogue, "by_name", lambda: order.append("exercises") or read_exercises())
+    monkeypatch.setattr(updating.Git, "merge", lambda *words: order.append("merge") or merge(*words))
+    update(course)
+    assert order[:2] == ["exercises", "merge"]
 
 
 def test_a_notebook_that_only_ran_becomes_the_newer_one(course, base, newer):
